@@ -1,0 +1,5 @@
+//! The `kwc` command.
+
+fn main() -> std::process::ExitCode {
+    kwc::main()
+}

@@ -1,0 +1,289 @@
+//! Errors for people: a code, a place, a message, a way out.
+//!
+//! Stages don't stop at the first error: they push [`Diagnostic`]s into [`Diagnostics`] and go on as long as it makes
+//! sense. The command prints them all.
+
+use std::fmt::Write as _;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde::Serialize;
+
+use crate::source::{Sources, Span};
+
+/// What kind of error, for machines and for searching.
+///
+/// The numbers are stable: tens are stages, and a code never changes its meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Code {
+    /// The file is not YAML, or uses parts of YAML that specs don't.
+    Syntax,
+    /// A file can't be read.
+    File,
+    /// A key is not known here.
+    UnknownField,
+    /// A required key is missing.
+    MissingField,
+    /// A value has the wrong type.
+    WrongType,
+    /// A key or name occurs twice.
+    Duplicate,
+    /// An operation, block, value, warehouse or parameter that doesn't exist.
+    Undefined,
+    /// An expression or template that can't be read or computed.
+    Expression,
+    /// `extends` or blocks go round in a circle, or too deep.
+    Cycle,
+    /// A number out of its range.
+    OutOfRange,
+    /// Shapes don't fit an operation or each other.
+    Shape,
+    /// A network, tensor or list too large to be meant.
+    TooLarge,
+    /// The layers of a warehouse can't share its cells.
+    Sharing,
+    /// A kernel can't be divided into cells.
+    Partition,
+    /// The budget leaves cells that no mixture starts at.
+    Budget,
+    /// A stated order is incomplete or names something unknown.
+    Order,
+    /// Something is declared and never used.
+    Unused,
+}
+
+impl Code {
+    /// The code as printed, such as `K0003`.
+    #[must_use]
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Syntax => "K0001",
+            Self::File => "K0002",
+            Self::UnknownField => "K0010",
+            Self::MissingField => "K0011",
+            Self::WrongType => "K0012",
+            Self::Duplicate => "K0013",
+            Self::Undefined => "K0020",
+            Self::Expression => "K0021",
+            Self::Cycle => "K0022",
+            Self::OutOfRange => "K0023",
+            Self::Shape => "K0030",
+            Self::TooLarge => "K0031",
+            Self::Sharing => "K0040",
+            Self::Partition => "K0041",
+            Self::Budget => "K0042",
+            Self::Order => "K0043",
+            Self::Unused => "K0044",
+        }
+    }
+}
+
+/// One error.
+#[derive(Debug, Clone)]
+pub struct Diagnostic {
+    /// What kind of error.
+    pub code: Code,
+    /// One sentence, lower case, no full stop.
+    pub message: String,
+    /// Where, if it has a place.
+    pub span: Option<Span>,
+    /// What to write under the underlined text; may be empty.
+    pub label: String,
+    /// Other places that have to do with it, each with a label.
+    pub related: Vec<(Span, String)>,
+    /// A way out.
+    pub hint: Option<String>,
+}
+
+impl Diagnostic {
+    /// An error at a place.
+    pub fn new(code: Code, span: Span, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), span: Some(span), label: String::new(), related: Vec::new(), hint: None }
+    }
+
+    /// An error that has no place in a file.
+    pub fn global(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), span: None, label: String::new(), related: Vec::new(), hint: None }
+    }
+
+    /// Says something under the underlined text.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// Points at another place.
+    #[must_use]
+    pub fn related(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.related.push((span, label.into()));
+        self
+    }
+
+    /// Names a way out.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// The candidate nearest to `name`, if it is near enough to be a typo.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (name.chars().count() / 3).max(1);
+    candidates
+        .into_iter()
+        .map(|c| (strsim::damerau_levenshtein(name, c), c))
+        .filter(|&(distance, _)| distance <= limit)
+        .min_by_key(|&(distance, _)| distance)
+        .map(|(_, c)| c)
+}
+
+/// The errors of one run.
+#[derive(Debug, Clone, Default)]
+pub struct Diagnostics {
+    list: Vec<Diagnostic>,
+}
+
+impl Diagnostics {
+    /// Adds an error. The same error at the same place is kept once.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        let known = self
+            .list
+            .iter()
+            .any(|d| d.code == diagnostic.code && d.span == diagnostic.span && d.message == diagnostic.message);
+        if !known {
+            self.list.push(diagnostic);
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// All of them, in the order in which they were found.
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.list.iter()
+    }
+
+    /// The errors as text for a terminal, with the source lines that they are about.
+    #[must_use]
+    pub fn render(&self, sources: &Sources, color: bool) -> String {
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let mut out = String::new();
+        for diagnostic in &self.list {
+            out.push_str(&renderer.render(&groups(diagnostic, sources)));
+            out.push_str("\n\n");
+        }
+        let count = self.list.len();
+        let _ = writeln!(out, "{count} error{}", if count == 1 { "" } else { "s" });
+        out
+    }
+
+    /// The errors as a JSON list, for editors and scripts.
+    #[must_use]
+    pub fn to_json(&self, sources: &Sources) -> serde_json::Value {
+        #[derive(Serialize)]
+        struct Entry<'a> {
+            code: &'static str,
+            message: &'a str,
+            file: Option<&'a str>,
+            line: Option<usize>,
+            column: Option<usize>,
+            text: Option<&'a str>,
+            label: &'a str,
+            hint: Option<&'a str>,
+        }
+        let entries = self.list.iter().map(|d| {
+            let file = d.span.and_then(|s| sources.file(s.file));
+            let position = d.span.map(|s| sources.position(s));
+            let text = d.span.zip(file).and_then(|(s, f)| f.text.get(s.start as usize..s.end as usize));
+            serde_json::json!(Entry {
+                code: d.code.id(),
+                message: &d.message,
+                file: file.map(|f| f.name.as_str()),
+                line: position.map(|p| p.line),
+                column: position.map(|p| p.column),
+                text,
+                label: &d.label,
+                hint: d.hint.as_deref(),
+            })
+        });
+        serde_json::Value::Array(entries.collect())
+    }
+}
+
+impl IntoIterator for Diagnostics {
+    type Item = Diagnostic;
+    type IntoIter = std::vec::IntoIter<Diagnostic>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.list.into_iter()
+    }
+}
+
+impl Extend<Diagnostic> for Diagnostics {
+    fn extend<T: IntoIterator<Item = Diagnostic>>(&mut self, iter: T) {
+        for diagnostic in iter {
+            self.push(diagnostic);
+        }
+    }
+}
+
+fn groups<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Vec<Group<'a>> {
+    let title = Level::ERROR.primary_title(diagnostic.message.as_str()).id(diagnostic.code.id());
+    let mut groups = Vec::new();
+    // One snippet per file; the primary place first.
+    let mut places: Vec<(Span, &str, bool)> = Vec::new();
+    places.extend(diagnostic.span.map(|s| (s, diagnostic.label.as_str(), true)));
+    places.extend(diagnostic.related.iter().map(|(s, l)| (*s, l.as_str(), false)));
+    let mut files: Vec<_> = places.iter().map(|p| p.0.file).collect();
+    let mut seen = Vec::new();
+    files.retain(|f| {
+        !seen.contains(f) && {
+            seen.push(*f);
+            true
+        }
+    });
+    let mut group = Group::with_title(title);
+    for id in files {
+        let Some(file) = sources.file(id) else { continue };
+        let mut snippet = Snippet::source(file.text.as_str()).path(file.name.as_str()).fold(true);
+        for &(span, label, primary) in places.iter().filter(|p| p.0.file == id) {
+            let kind = if primary { AnnotationKind::Primary } else { AnnotationKind::Context };
+            let range = visible(&file.text, span);
+            let annotation = kind.span(range);
+            snippet = snippet.annotation(if label.is_empty() { annotation } else { annotation.label(label) });
+        }
+        group = group.element(snippet);
+    }
+    if let Some(hint) = &diagnostic.hint {
+        group = group.element(Level::HELP.message(hint.as_str()));
+    }
+    groups.push(group);
+    groups
+}
+
+/// The part of a span that is worth underlining: its first line, on character boundaries, at least one character.
+fn visible(text: &str, span: Span) -> std::ops::Range<usize> {
+    let clamp = |mut i: usize| {
+        i = i.min(text.len());
+        while !text.is_char_boundary(i) {
+            i -= 1;
+        }
+        i
+    };
+    let start = clamp(span.start as usize);
+    let end = clamp(span.end as usize).max(start);
+    let line_end = text[start..end].find('\n').map_or(end, |i| start + i);
+    let trimmed = start + text[start..line_end].trim_end().len();
+    start..trimmed.max(start)
+}

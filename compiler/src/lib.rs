@@ -1,0 +1,26 @@
+//! The compiler of kwc: from a network in YAML to a Program for a target.
+//!
+//! The way of the data, one folder or file a stage ([`pipeline`] shows them as one list):
+//!
+//! ```text
+//! YAML text -> spec -> lower -> ir -> partition -> check -> plan -> Program
+//! checkpoint -> weights -> packed weights
+//! ```
+//!
+//! The library is pure: text and tensors in, text and tensors out. It reads files only through what the caller hands it
+//! ([`source::Files`], a `Read + Seek` for checkpoints), and writes none.
+//!
+//! After [`check`], nothing that a user wrote can fail: later stages are total.
+
+pub mod check;
+pub mod diagnostic;
+pub mod ir;
+pub mod lower;
+pub mod partition;
+pub mod pipeline;
+pub mod plan;
+pub mod report;
+pub mod source;
+pub mod spec;
+pub mod state;
+pub mod weights;

@@ -1,0 +1,41 @@
+//! The stages, as one list.
+
+use crate::check::{self, Checked};
+use crate::diagnostic::Diagnostics;
+use crate::lower;
+use crate::source::{Files, Sources};
+use crate::spec;
+
+/// A parameter of the network set from outside the spec (`--set name=value`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Name of the parameter.
+    pub name: String,
+    /// Its value, written as in a spec.
+    pub value: String,
+}
+
+/// A compilation that went wrong: all errors, and the sources that they point into.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// What was read.
+    pub sources: Sources,
+    /// What is wrong with it.
+    pub diagnostics: Diagnostics,
+}
+
+/// From a spec to a checked network.
+///
+/// # Errors
+/// Everything that is wrong with the spec.
+pub fn front(path: &str, files: &dyn Files, settings: &[Setting]) -> Result<Checked, Failure> {
+    let mut sources = Sources::default();
+    let mut diagnostics = Diagnostics::default();
+    let checked = spec::read(path, files, settings, &mut sources, &mut diagnostics)
+        .and_then(|spec| lower::lower(&spec, &mut diagnostics))
+        .and_then(|network| check::check(network, &mut diagnostics));
+    match checked {
+        Some(checked) if diagnostics.is_empty() => Ok(checked),
+        Some(_) | None => Err(Failure { sources, diagnostics }),
+    }
+}

@@ -1,0 +1,1 @@
+//! Planning: fold, fuse, order, place: a Program for a target.

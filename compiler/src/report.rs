@@ -1,0 +1,1 @@
+//! The plan report: what a partition costs, for people and for machines.

@@ -1,0 +1,3 @@
+//! Weights: reading checkpoints, comparing them with a network's state dict, packing them for a Program.
+
+pub mod pack;

@@ -1,0 +1,1 @@
+//! Tests of kwc live in this package.

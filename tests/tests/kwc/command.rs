@@ -1,0 +1,1 @@
+//! The command as a process: exit codes, files, memory.

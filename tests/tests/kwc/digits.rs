@@ -1,0 +1,1 @@
+//! The trained digits network.

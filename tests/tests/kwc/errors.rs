@@ -1,0 +1,1 @@
+//! Errors for people: every kind, as it is printed.

@@ -1,0 +1,1 @@
+//! The CPU's operations against plain loops.

@@ -1,0 +1,1 @@
+//! Golden plans and the paper's parameter counts.

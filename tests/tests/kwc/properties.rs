@@ -1,0 +1,1 @@
+//! Property tests: no input, however broken, makes the front end panic.
