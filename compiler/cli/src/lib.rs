@@ -1,9 +1,58 @@
-//! The `kwc` command.
+//! The `kwc` command: one file per verb, with its options and its `run()`.
+
+mod check;
+mod failure;
+mod folder;
+mod plan;
+mod spec;
+mod terminal;
 
 use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+const AFTER_HELP: &str = "\
+Examples:
+  kwc check specs/*.yaml                  are these specs right?
+  kwc plan specs/resnet18_kw1x.yaml       cells, warehouses, who shares what, cost
+
+Exit codes:
+  0  fine
+  1  the input is wrong: a spec, weights, an image, data
+  2  the command line is wrong
+
+Results go to standard output, errors and progress to standard error. Colours appear on terminals only; NO_COLOR=1
+turns them off.";
+
+/// Compiles, inspects and runs networks with KernelWarehouse dynamic convolutions.
+#[derive(Debug, Parser)]
+#[command(name = "kwc", version, after_help = AFTER_HELP, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Check(check::Arguments),
+    Plan(plan::Arguments),
+}
 
 /// Runs the command with the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    std::panic::set_hook(Box::new(|panic| terminal::bug(&panic.to_string())));
+    let result = match Cli::parse().verb {
+        Verb::Check(arguments) => check::run(&arguments),
+        Verb::Plan(arguments) => plan::run(&arguments),
+    };
+    match result {
+        Ok(()) | Err(Failure::ReaderGone) => ExitCode::SUCCESS,
+        Err(failure) => {
+            terminal::error(&failure);
+            ExitCode::from(1)
+        }
+    }
 }

@@ -1,0 +1,61 @@
+//! Specs on disk.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::path::{Component, Path, PathBuf};
+
+use kwc_compiler::source::Files;
+
+/// Largest file that is taken for a spec, in bytes.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// The file system, seen from the current folder.
+pub(crate) struct Folder;
+
+impl Files for Folder {
+    fn read(&self, path: &str) -> Result<String, String> {
+        let file = File::open(path).map_err(|e| reason(&e))?;
+        if file.metadata().is_ok_and(|m| m.is_dir()) {
+            return Err("this is a folder".to_owned());
+        }
+        // A device or a pipe has no length, so the limit is on what is read.
+        let mut bytes = Vec::new();
+        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| reason(&e))?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(format!("larger than {} MiB, so this can't be a spec", MAX_BYTES >> 20));
+        }
+        String::from_utf8(bytes).map_err(|e| format!("not UTF-8 text (at byte {})", e.utf8_error().valid_up_to()))
+    }
+
+    fn resolve(&self, from: &str, relative: &str) -> String {
+        let base = Path::new(from).parent().unwrap_or_else(|| Path::new(""));
+        normalise(&base.join(relative)).to_string_lossy().into_owned()
+    }
+}
+
+/// What an error of the file system means, for people.
+pub(crate) fn reason(error: &std::io::Error) -> String {
+    if error.kind() == ErrorKind::NotFound { "no such file".to_owned() } else { error.to_string() }
+}
+
+/// Removes `.` and resolves `..`, so that a file is named alike whichever way it was reached. A symbolic link stays as it
+/// is, and so does a `..` after one: it means the link's target's parent.
+fn normalise(path: &Path) -> PathBuf {
+    let mut result = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => match result.components().next_back() {
+                Some(Component::Normal(_)) if !result.is_symlink() => {
+                    result.pop();
+                }
+                Some(Component::RootDir) => {}
+                Some(Component::Normal(_) | Component::Prefix(_) | Component::CurDir | Component::ParentDir) | None => {
+                    result.push("..");
+                }
+            },
+            Component::Normal(_) | Component::Prefix(_) | Component::RootDir => result.push(component),
+        }
+    }
+    result
+}

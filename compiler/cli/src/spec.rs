@@ -1,0 +1,53 @@
+//! The options that name a spec, and reading it.
+
+use clap::Args;
+use kwc_compiler::check::Checked;
+use kwc_compiler::pipeline::{self, Setting};
+
+use crate::failure::Failure;
+use crate::folder::Folder;
+
+/// Options of every verb that reads one spec.
+#[derive(Debug, Args)]
+pub(crate) struct SpecArguments {
+    /// The network, as a YAML file
+    pub(crate) spec: String,
+
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+/// Parameters set on the command line.
+#[derive(Debug, Args)]
+pub(crate) struct Settings {
+    /// Set a parameter of the network, as in `--set classes=10`; may be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
+    pub(crate) set: Vec<Setting>,
+}
+
+impl SpecArguments {
+    /// Reads and checks the spec.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub(crate) fn load(&self) -> Result<Checked, Failure> {
+        load(&self.spec, &self.settings).map_err(|f| Failure::Spec(Box::new(f)))
+    }
+}
+
+/// Reads and checks a spec.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(crate) fn load(path: &str, settings: &Settings) -> Result<Checked, pipeline::Failure> {
+    pipeline::front(path, &Folder, &settings.set)
+}
+
+fn setting(text: &str) -> Result<Setting, String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, as in classes=10")?;
+    let name = name.trim();
+    if name.is_empty() {
+        return Err("there is no name before the `=`".to_owned());
+    }
+    Ok(Setting { name: name.to_owned(), value: value.to_owned() })
+}
