@@ -14,6 +14,7 @@
 
 pub mod check;
 pub mod diagnostic;
+pub mod emit;
 pub mod ir;
 pub mod lower;
 pub mod partition;
