@@ -1,1 +1,19 @@
 //! Runtime of compiled KernelWarehouse networks.
+//!
+//! A [`program::Program`] says what to do, [`Weights`] hold what was learned, and [`cpu::Model`] does it:
+//!
+//! ```ignore
+//! let mut weights = Weights::zeroed(program.weight_elements)?;
+//! // ... fill `weights` in the packed order that the program's weight table names ...
+//! let mut model = cpu::Model::new(program, weights, &cpu::Options::default())?;
+//! model.run(1, &[&image])?;
+//! let logits = model.output(0);
+//! ```
+
+pub mod cpu;
+mod error;
+mod weights;
+
+pub use error::Error;
+pub use kwc_program as program;
+pub use weights::Weights;

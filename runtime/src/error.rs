@@ -1,0 +1,92 @@
+//! What can go wrong when a Program is loaded or run.
+
+/// An error of the runtime, for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The Program was made by a compiler of another format version.
+    #[error(
+        "the program has format {found}, this runtime reads format {expected}: compile the network again with the same version"
+    )]
+    Format {
+        /// Version in the Program.
+        found: u32,
+        /// Version of this runtime.
+        expected: u32,
+    },
+    /// The packed block is not as long as the Program says.
+    #[error(
+        "the program needs {expected} packed weights, but {found} were given: pack the checkpoint again for this program"
+    )]
+    WeightCount {
+        /// Elements that the Program asks for.
+        expected: usize,
+        /// Elements given.
+        found: usize,
+    },
+    /// A table of the Program contradicts another.
+    #[error("malformed program: {what}")]
+    Program {
+        /// What is wrong.
+        what: String,
+    },
+    /// A step of the Program contradicts its tables or itself.
+    #[error("malformed program: step {index} (layer `{layer}`): {what}")]
+    Step {
+        /// Index into the Program's steps.
+        index: usize,
+        /// The layer that the step stems from.
+        layer: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A step was asked for that cannot be done now.
+    #[error("step {index} cannot run: {what}")]
+    Order {
+        /// Index asked for.
+        index: usize,
+        /// Why not.
+        what: &'static str,
+    },
+    /// A batch of no samples.
+    #[error("the batch is empty: give at least one sample")]
+    EmptyBatch,
+    /// Not as many inputs as the Program has.
+    #[error("the network has {expected} inputs, but {found} were given")]
+    InputCount {
+        /// Inputs of the Program.
+        expected: usize,
+        /// Inputs given.
+        found: usize,
+    },
+    /// An input of the wrong length.
+    #[error("input `{name}` needs {expected} values ({batch} samples of shape {shape:?}), but {found} were given")]
+    InputLength {
+        /// Name of the input.
+        name: String,
+        /// Shape of one sample.
+        shape: Vec<usize>,
+        /// Samples.
+        batch: usize,
+        /// Values needed.
+        expected: usize,
+        /// Values given.
+        found: usize,
+    },
+    /// Memory that the system does not give.
+    #[error("out of memory: {what} take {elements} values of 4 bytes; use a smaller batch or a smaller network")]
+    Memory {
+        /// What the memory was for.
+        what: &'static str,
+        /// Values asked for (the largest number where it does not fit).
+        elements: usize,
+    },
+    /// A number of threads that makes no sense or that the system does not give.
+    #[error("cannot run on {count} threads: {why}")]
+    Threads {
+        /// Threads asked for.
+        count: usize,
+        /// Why not.
+        why: String,
+    },
+}
