@@ -8,13 +8,14 @@
 //! ```
 //!
 //! The library is pure: text and tensors in, text and tensors out. It reads files only through what the caller hands it
-//! ([`source::Files`], a `Read + Seek` for checkpoints), and writes none.
+//! ([`source::Files`], which [`folder::Folder`] implements, and the path of a checkpoint), and writes none.
 //!
 //! After [`check`], nothing that a user wrote can fail: later stages are total.
 
 pub mod check;
 pub mod diagnostic;
 pub mod emit;
+pub mod folder;
 pub mod ir;
 pub mod lower;
 pub mod partition;

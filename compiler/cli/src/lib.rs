@@ -2,7 +2,6 @@
 
 mod check;
 mod failure;
-mod folder;
 mod plan;
 mod spec;
 mod terminal;
@@ -10,6 +9,7 @@ mod terminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use kwc_compiler::folder;
 
 use failure::Failure;
 

@@ -1,16 +1,17 @@
-//! Specs on disk.
+//! Specs on disk: the one place where the compiler reads the file system, for callers that want it to.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Component, Path, PathBuf};
 
-use kwc_compiler::source::Files;
+use crate::source::Files;
 
 /// Largest file that is taken for a spec, in bytes.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// The file system, seen from the current folder.
-pub(crate) struct Folder;
+#[derive(Debug, Clone, Copy)]
+pub struct Folder;
 
 impl Files for Folder {
     fn read(&self, path: &str) -> Result<String, String> {
@@ -34,7 +35,8 @@ impl Files for Folder {
 }
 
 /// What an error of the file system means, for people.
-pub(crate) fn reason(error: &std::io::Error) -> String {
+#[must_use]
+pub fn reason(error: &std::io::Error) -> String {
     if error.kind() == ErrorKind::NotFound { "no such file".to_owned() } else { error.to_string() }
 }
 
