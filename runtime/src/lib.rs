@@ -15,5 +15,7 @@ mod error;
 mod weights;
 
 pub use error::Error;
+#[cfg(feature = "macros")]
+pub use kwc_macros::include_model;
 pub use kwc_program as program;
 pub use weights::Weights;

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use kwc_program::{
-    Attention, AttentionNorm, Basis, BufferId, Concat, Conv, Epilogue, Kernel, KernelLayout, LayerNorm, Layout, Linear,
-    Map, Mix, Op as StepOp, Operand, Pool, Temperature, Upsample,
+    Attention, AttentionNorm, Basis, BufferId, Concat, ConcatPart, Conv, Epilogue, Kernel, KernelLayout, LayerNorm,
+    Layout, Linear, Map, Mix, Op as StepOp, Operand, Pool, Temperature, Upsample,
 };
 
 use super::build::Builder;
@@ -371,11 +371,14 @@ fn pooling(builder: &mut Builder<'_>, layer: &Layer, pool: &ir::Pool, input: Val
 }
 
 fn concatenation(builder: &mut Builder<'_>, layer: &Layer, output: ValueId) {
-    let inputs: Vec<(BufferId, usize)> =
-        layer.inputs.iter().map(|&v| (builder.consume(v), builder.shape(v).channels)).collect();
+    let inputs: Vec<ConcatPart> = layer
+        .inputs
+        .iter()
+        .map(|&v| ConcatPart { buffer: builder.consume(v), channels: builder.shape(v).channels })
+        .collect();
     let buffer = builder.fresh(output);
     let shape = builder.shape(output);
-    let touched: Vec<BufferId> = inputs.iter().map(|i| i.0).chain([buffer]).collect();
+    let touched: Vec<BufferId> = inputs.iter().map(|i| i.buffer).chain([buffer]).collect();
     let op = StepOp::Concat(Concat {
         inputs: Cow::Owned(inputs),
         output: buffer,

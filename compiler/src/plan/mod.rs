@@ -14,6 +14,7 @@ mod recipe;
 
 use thiserror::Error;
 
+pub(crate) use recipe::packed_order;
 pub use recipe::{Affine, Recipe};
 
 use crate::check::Checked;

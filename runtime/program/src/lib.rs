@@ -491,11 +491,20 @@ pub struct Map {
     pub epilogue: Epilogue,
 }
 
+/// One part of a concatenation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ConcatPart {
+    /// `[channels, positions]`, or `[positions, channels]` with `channels_last`.
+    pub buffer: BufferId,
+    /// Channels.
+    pub channels: usize,
+}
+
 /// Concatenation along channels.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Concat {
-    /// The parts and their channel counts.
-    pub inputs: List<(BufferId, usize)>,
+    /// The parts, in order.
+    pub inputs: List<ConcatPart>,
     /// `[sum of channels, positions]`, or `[positions, sum of channels]` with `channels_last`.
     pub output: BufferId,
     /// Positions.

@@ -301,12 +301,12 @@ impl<'p> Check<'p> {
     }
 
     fn concat(self, op: &Concat) -> Result<()> {
-        let channels = op.inputs.iter().try_fold(0_usize, |sum, part| sum.checked_add(part.1));
+        let channels = op.inputs.iter().try_fold(0_usize, |sum, part| sum.checked_add(part.channels));
         let channels = channels.ok_or("too many channels")?;
         let output = self.buffer_of("output", op.output, volume("output", &[channels, op.positions])?)?;
-        op.inputs
-            .iter()
-            .try_for_each(|&(id, channels)| self.apart("part", id, volume("part", &[channels, op.positions])?, output))
+        op.inputs.iter().try_for_each(|part| {
+            self.apart("part", part.buffer, volume("part", &[part.channels, op.positions])?, output)
+        })
     }
 
     fn upsample(self, op: &Upsample) -> Result<()> {

@@ -11,9 +11,9 @@ pub(super) fn concat(op: &Concat, operands: &Operands<'_>, output: &mut [f32]) {
         if op.channels_last { (operands.batch() * op.positions, 1) } else { (operands.batch(), op.positions) };
     let stride = output.len() / runs;
     let mut start = 0;
-    for &(part, channels) in op.inputs.iter() {
-        let width = channels * length;
-        let parts = operands.input(part).chunks_exact(width);
+    for part in op.inputs.iter() {
+        let width = part.channels * length;
+        let parts = operands.input(part.buffer).chunks_exact(width);
         for (output, part) in output.chunks_exact_mut(stride).zip(parts) {
             output[start..start + width].copy_from_slice(part);
         }
