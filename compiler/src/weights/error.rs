@@ -41,7 +41,7 @@ pub enum Error {
         problem: String,
     },
     /// A pickle names something that isn't data of a state dict.
-    #[error("can't load `{file}`: {place}it holds a `{global}`, which this reader does not load\nhint: {hint}")]
+    #[error("can't load `{file}`: {place}it holds `{global}`, which this reader does not load\nhint: {hint}")]
     Refused {
         /// The file.
         file: String,
@@ -166,10 +166,16 @@ fn missing_state(file: &str, wanted: Option<&str>, available: &[String]) -> Stri
 /// A name from a file as it can be printed: control characters escaped, cut where it is too long to be meant.
 pub(super) fn printable(name: &str) -> String {
     const LIMIT: usize = 120;
-    let mut chars = name.chars();
-    let mut text: String = chars.by_ref().take(LIMIT).flat_map(char::escape_debug).collect();
-    if chars.next().is_some() {
-        text.push_str("...");
+    let mut text = String::new();
+    for (i, c) in name.chars().enumerate() {
+        match c {
+            _ if i == LIMIT => {
+                text.push_str("...");
+                break;
+            }
+            '\'' | '"' => text.push(c),
+            _ => text.extend(c.escape_debug()),
+        }
     }
     text
 }

@@ -29,7 +29,8 @@ pub(super) fn tensors(file: &str, window: &mut Window, state: Option<&str>) -> R
     let length = window.length();
     let context = Context { file, length };
     let source = BufReader::with_capacity(1 << 12, window.source());
-    let mut archive = ZipArchive::new(source).map_err(|e| context.archive(e, "the list of its entries"))?;
+    let mut archive = ZipArchive::new(source)
+        .map_err(|e| context.archive(e, "the list of the archive's entries, at its end, is missing or broken"))?;
     if archive.has_duplicate_names() {
         return Err(context.damaged(Place::Whole, "two entries of the archive have one name".to_owned()));
     }
@@ -162,8 +163,8 @@ impl Context<'_> {
             return Err(self.damaged(place, format!("{size} bytes can't be meant; at most {limit} are read")));
         }
         let mut bytes = Vec::new();
-        let entry = archive.by_name(name).map_err(|e| self.archive(e, name))?;
-        entry.take(size).read_to_end(&mut bytes).map_err(|source| self.archive(source.into(), name))?;
+        let mut entry = archive.by_name(name).map_err(|e| self.archive(e, name))?;
+        entry.read_to_end(&mut bytes).map_err(|source| self.archive(source.into(), name))?;
         Ok(bytes)
     }
 
@@ -267,15 +268,27 @@ fn listing(pickle: &Pickle<'_>, entries: &[(Id, Id)]) -> Vec<String> {
             } else {
                 pickle.value(key).kind().to_owned()
             };
-            let value = pickle.value(value);
-            match as_state(pickle, value) {
-                Some(tensors) => format!("{key}: a state dict of {} tensors", tensors.len()),
-                None => format!("{key}: {}", value.kind()),
-            }
+            format!("{key}: {}", describe(pickle, pickle.value(value)))
         })
         .collect();
     if entries.len() > MAX_LISTED {
         lines.push(format!("and {} more", entries.len() - MAX_LISTED));
     }
     lines
+}
+
+fn describe(pickle: &Pickle<'_>, value: &Value<'_>) -> String {
+    let Value::Dict(entries) = value else { return value.kind().to_owned() };
+    if let Some(tensors) = as_state(pickle, value) {
+        return match tensors.len() {
+            1 => "a state dict of 1 tensor".to_owned(),
+            count => format!("a state dict of {count} tensors"),
+        };
+    }
+    let named = entries.iter().find_map(|&(key, value)| match (pickle.value(key), pickle.value(value)) {
+        (Value::Text(_), Value::Tensor(_)) => None,
+        (&Value::Text(key), value) => Some(format!("a dict, whose `{}` is {}", printable(key), value.kind())),
+        (_, _) => None,
+    });
+    named.unwrap_or_else(|| "a dict".to_owned())
 }

@@ -5,15 +5,14 @@ use std::collections::BTreeSet;
 use super::super::Checkpoint;
 use super::super::error::printable;
 use super::{Difference, Mismatch, Misshapen};
-use crate::state::Tensor;
+use crate::state::{Kind, Tensor};
 
 const WAREHOUSE: &str = "warehouse_manager.weights.";
 
 /// Hints, the most telling first. There is at least one.
 pub(super) fn hints(mismatch: &Mismatch, expected: &[Tensor], checkpoint: &Checkpoint) -> Vec<String> {
     let all = [
-        prefix(mismatch),
-        nothing_in_common(mismatch, expected),
+        prefix(mismatch).or_else(|| nothing_in_common(mismatch, expected)),
         dynamic_or_static(expected, checkpoint),
         warehouses(mismatch, expected, checkpoint),
         attention(mismatch),
@@ -52,8 +51,8 @@ fn common_prefix<'a>(long: &'a [Difference], short: &[Difference]) -> Option<&'a
 }
 
 fn nothing_in_common(mismatch: &Mismatch, expected: &[Tensor]) -> Option<String> {
-    let needed = expected.iter().filter(|t| t.kind != crate::state::Kind::Counter).count();
-    (mismatch.missing.len() == needed).then(|| {
+    let needed = expected.iter().filter(|t| t.kind != Kind::Counter).count();
+    (needed > 0 && mismatch.missing.len() == needed).then(|| {
         "nothing that the network needs is in the checkpoint: is it another network's, or is the state under another \
          name (`--state`)?"
             .to_owned()

@@ -7,14 +7,14 @@ use std::fmt;
 
 use super::error::printable;
 use super::{Checkpoint, Dtype, Error, TensorInfo};
-use crate::diagnostic::nearest;
 use crate::state::{Kind, Tensor};
 
 /// Differences of one kind that are printed; of the rest, their number.
 const MAX_LISTED: usize = 20;
 
-/// Bytes of names among which the nearest is looked for: a network's own are shorter.
+/// Bytes of the names among which the nearest is looked for, and how many: a network's own are shorter and fewer.
 const MAX_NAME: usize = 200;
+const MAX_CANDIDATES: usize = 5000;
 
 /// Everything in which a checkpoint differs from what a network needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub struct Misshapen {
 
 /// Checks that a checkpoint has the tensors of a network, no others, in the right shapes, as floating-point numbers.
 ///
-/// Counters ([`Kind::Counter`]) may be missing or of any shape.
+/// Counters ([`Kind::Counter`]) may be missing, left over, or of any shape.
 ///
 /// # Errors
 /// [`Error::Mismatch`], with all differences.
@@ -80,7 +80,7 @@ pub fn compare(expected: &[Tensor], checkpoint: &Checkpoint) -> Result<(), Error
     }
     let unexpected: Vec<(&str, &[usize])> = checkpoint
         .tensors()
-        .filter(|(name, _)| !known.contains_key(name))
+        .filter(|(name, _)| !known.contains_key(name) && !name.ends_with(".num_batches_tracked"))
         .map(|(name, info)| (name, info.shape.as_slice()))
         .collect();
     if missing.is_empty() && unexpected.is_empty() && misshapen.is_empty() && not_float.is_empty() {
@@ -98,23 +98,37 @@ pub fn compare(expected: &[Tensor], checkpoint: &Checkpoint) -> Result<(), Error
     Err(Box::new(mismatch).into())
 }
 
-/// Pairs the names of one side with the nearest ones of the other, those of equal shape first.
+/// Pairs the names of one side with the nearest ones of the other.
 fn differences(own: &[(&str, &[usize])], other: &[(&str, &[usize])]) -> Vec<Difference> {
-    let candidates: Vec<_> = other.iter().filter(|(name, _)| name.len() <= MAX_NAME).collect();
-    let nearest_to = |name: &str, shape: &[usize]| {
-        let alike = candidates.iter().filter(|(_, s)| *s == shape).map(|(n, _)| *n);
-        nearest(name, alike).or_else(|| nearest(name, candidates.iter().map(|(n, _)| *n)))
-    };
+    let candidates: Vec<_> =
+        other.iter().filter(|(name, _)| name.len() <= MAX_NAME).take(MAX_CANDIDATES).copied().collect();
     own.iter()
         .enumerate()
-        .map(|(i, &(name, shape))| Difference {
-            name: name.to_owned(),
-            shape: shape.to_vec(),
-            nearest: (i < MAX_LISTED && name.len() <= MAX_NAME)
-                .then(|| nearest_to(name, shape).map(str::to_owned))
-                .flatten(),
+        .map(|(i, &(name, shape))| {
+            let look = i < MAX_LISTED && name.len() <= MAX_NAME;
+            let nearest = if look { nearest(name, shape, &candidates) } else { None };
+            Difference { name: name.to_owned(), shape: shape.to_vec(), nearest: nearest.map(str::to_owned) }
         })
         .collect()
+}
+
+/// The candidate that may be meant by a name: one that has more, or less, before it; else the one with the fewest
+/// other letters. An equal shape speaks for it.
+fn nearest<'a>(name: &str, shape: &[usize], candidates: &[(&'a str, &[usize])]) -> Option<&'a str> {
+    let within = |long: &str, short: &str| long.strip_suffix(short).is_some_and(|rest| rest.ends_with('.'));
+    candidates
+        .iter()
+        .filter_map(|&(candidate, its_shape)| {
+            let other_shape = its_shape != shape;
+            let limit = if other_shape { 2 } else { (name.len() / 3).min(8) };
+            if within(candidate, name) || within(name, candidate) {
+                return Some((other_shape, 0, candidate));
+            }
+            let distance = strsim::damerau_levenshtein(name, candidate);
+            (distance <= limit).then_some((other_shape, distance, candidate))
+        })
+        .min()
+        .map(|(_, _, candidate)| candidate)
 }
 
 impl std::error::Error for Mismatch {}
