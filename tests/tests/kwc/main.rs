@@ -6,6 +6,7 @@ mod checkpoints;
 mod command;
 mod digits;
 mod errors;
+mod golden;
 mod kernels;
 mod layers;
 mod networks;
