@@ -2,8 +2,9 @@
 
 use kwc_runtime::cpu::{Model, Options};
 use kwc_runtime::program::{
-    Attention, AttentionNorm, Basis, Buffer, BufferId, Concat, Conv, Epilogue, GatherRows, GlobalAverage, Kernel,
-    KernelLayout, LayerNorm, Linear, Map, Mix, Op, Operand, Pool, PoolKind, Program, Temperature, Upsample, WeightId,
+    Attention, AttentionNorm, Basis, Buffer, BufferId, Concat, ConcatPart, Conv, Epilogue, GatherRows, GlobalAverage,
+    Kernel, KernelLayout, LayerNorm, Linear, Map, Mix, Op, Operand, Pool, PoolKind, Program, Temperature, Upsample,
+    WeightId,
 };
 use kwc_runtime::{Error, Weights};
 
@@ -99,7 +100,7 @@ fn everything() -> (Program, Vec<f32>) {
         stride: [1, 1, 2],
         padding: [0, 0, 1],
     }));
-    let parts = vec![(pooled, 6), (pooled, 6)].into();
+    let parts = vec![ConcatPart { buffer: pooled, channels: 6 }; 2].into();
     a.step(Op::Concat(Concat { inputs: parts, output: joined, positions: 3, channels_last: false }));
     a.step(Op::Upsample(Upsample {
         input: joined,
@@ -155,7 +156,7 @@ fn numbers(op: &mut Op) -> Vec<&mut usize> {
         Op::LayerNorm(op) => vec![&mut op.channels, &mut op.positions],
         Op::Map(op) => vec![&mut op.channels, &mut op.positions],
         Op::Concat(op) => {
-            let parts = op.inputs.to_mut().iter_mut().map(|part| &mut part.1);
+            let parts = op.inputs.to_mut().iter_mut().map(|part| &mut part.channels);
             parts.chain([&mut op.positions]).collect()
         }
         Op::Upsample(op) => all([&mut op.input_size, &mut op.factor], vec![&mut op.channels]),
@@ -173,7 +174,7 @@ fn buffers(op: &mut Op) -> Vec<&mut BufferId> {
         Op::Pool(op) => vec![&mut op.input, &mut op.output],
         Op::LayerNorm(op) => vec![&mut op.input, &mut op.output],
         Op::Map(op) => vec![&mut op.input, &mut op.output],
-        Op::Concat(op) => op.inputs.to_mut().iter_mut().map(|part| &mut part.0).chain([&mut op.output]).collect(),
+        Op::Concat(op) => op.inputs.to_mut().iter_mut().map(|part| &mut part.buffer).chain([&mut op.output]).collect(),
         Op::Upsample(op) => vec![&mut op.input, &mut op.output],
         Op::GatherRows(op) => vec![&mut op.input, &mut op.output],
     }

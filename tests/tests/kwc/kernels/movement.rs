@@ -1,7 +1,7 @@
 //! Operations that only move values, and what a model keeps between runs.
 
 use kwc_runtime::Error;
-use kwc_runtime::program::{BufferId, Concat, GatherRows, Op, Upsample, WeightId};
+use kwc_runtime::program::{BufferId, Concat, ConcatPart, GatherRows, Op, Upsample, WeightId};
 
 use super::{Assembly, Random};
 
@@ -12,7 +12,8 @@ fn concatenation_joins_channels_in_order() {
         let (batch, positions, channels_last) = (random.between(1, 3), random.between(1, 9), random.yes());
         let parts: Vec<usize> = (0..random.between(1, 4)).map(|_| random.between(1, 5)).collect();
         let mut assembly = Assembly::default();
-        let inputs: Vec<_> = parts.iter().map(|&channels| (assembly.input(channels * positions), channels)).collect();
+        let part = |&channels| ConcatPart { buffer: assembly.input(channels * positions), channels };
+        let inputs: Vec<_> = parts.iter().map(part).collect();
         let channels = parts.iter().sum::<usize>();
         let output = assembly.buffer(channels * positions);
         assembly.step(Op::Concat(Concat { inputs: inputs.into(), output, positions, channels_last }));
@@ -83,7 +84,7 @@ fn doubling() -> (Assembly, BufferId) {
     let mut assembly = Assembly::default();
     let (input, output) = (assembly.input(3), assembly.buffer(6));
     assembly.weight(&[7.0, 8.0]);
-    let inputs = vec![(input, 1), (input, 1)].into();
+    let inputs = vec![ConcatPart { buffer: input, channels: 1 }; 2].into();
     assembly.step(Op::Concat(Concat { inputs, output, positions: 3, channels_last: false }));
     (assembly, output)
 }
