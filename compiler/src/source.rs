@@ -1,5 +1,6 @@
 //! Source files and places in them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Index of a file in [`Sources`].
@@ -108,4 +109,51 @@ pub trait Files {
     /// The path of `relative` (as written after `extends`) seen from the file `from`, in a form in which the same file
     /// always has the same path as far as possible.
     fn resolve(&self, from: &str, relative: &str) -> String;
+}
+
+/// Files in memory, by path.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    files: BTreeMap<String, String>,
+}
+
+impl Memory {
+    /// Adds a file, or replaces it.
+    #[must_use]
+    pub fn with(mut self, path: impl Into<String>, text: impl Into<String>) -> Self {
+        self.files.insert(path.into(), text.into());
+        self
+    }
+}
+
+impl Files for Memory {
+    fn read(&self, path: &str) -> Result<String, String> {
+        self.files.get(path).cloned().ok_or_else(|| "no such file".to_owned())
+    }
+
+    fn resolve(&self, from: &str, relative: &str) -> String {
+        relative_to(from, relative)
+    }
+}
+
+/// The path `relative` seen from the file `from`, with `.` and `..` resolved by name alone: what [`Files::resolve`] does
+/// where nothing better is known. Segments are separated by `/`.
+#[must_use]
+pub fn relative_to(from: &str, relative: &str) -> String {
+    let folder = from.rfind('/').map_or("", |i| &from[..=i]);
+    let joined = if relative.starts_with('/') { relative.to_owned() } else { format!("{folder}{relative}") };
+    let root = if joined.starts_with('/') { "/" } else { "" };
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in joined.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." if segments.last().is_some_and(|s| *s != "..") => {
+                segments.pop();
+            }
+            // Nothing is above the root.
+            ".." if !root.is_empty() => {}
+            segment => segments.push(segment),
+        }
+    }
+    format!("{root}{}", segments.join("/"))
 }

@@ -13,6 +13,8 @@
 //!
 //! [`Op`]: crate::ir::Op
 
+pub mod shapes;
+
 use crate::diagnostic::Diagnostics;
 use crate::ir::{LayerId, Network, WarehouseId};
 use crate::partition::{self, Cells, MAX_ELEMENTS, Mixtures, Partition};

@@ -1,0 +1,84 @@
+//! Values of parameters and expressions, and the scopes that they are found in.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::spec::Ratio;
+
+/// What an expression or a parameter comes to.
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    Number(Ratio),
+    Bool(bool),
+    Text(Text),
+    List(Rc<[Value]>),
+    /// Something that could not be computed, and was reported.
+    Unknown,
+}
+
+/// A text, and what it comes to where a number or a condition is needed.
+#[derive(Debug, Clone)]
+pub(super) struct Text {
+    pub(super) text: Rc<str>,
+    /// Never a text with a meaning of its own.
+    pub(super) meaning: Option<Rc<Value>>,
+}
+
+impl Value {
+    /// The value as it is used in computations: a text that means something else stands for that.
+    pub(super) fn meaning(&self) -> &Self {
+        match self {
+            Self::Text(Text { meaning: Some(meaning), .. }) => meaning,
+            Self::Number(_) | Self::Bool(_) | Self::Text(_) | Self::List(_) | Self::Unknown => self,
+        }
+    }
+
+    /// The value's type, and the value where it is short, for messages.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::Number(number) => format!("{number}"),
+            Self::Bool(value) => format!("{value}"),
+            Self::Text(text) => format!("the text `{}`", crate::spec::shortened(&text.text)),
+            Self::List(_) => "a list".to_owned(),
+            Self::Unknown => "unknown".to_owned(),
+        }
+    }
+}
+
+/// Names and their values.
+#[derive(Debug, Default)]
+pub(super) struct Scope {
+    pub(super) names: BTreeMap<String, Value>,
+    /// Where to look for what is not here.
+    pub(super) outer: Option<Rc<Scope>>,
+}
+
+impl Scope {
+    /// An empty scope inside another.
+    pub(super) const fn inside(outer: Rc<Self>) -> Self {
+        Self { names: BTreeMap::new(), outer: Some(outer) }
+    }
+
+    /// The value of a name.
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        let mut scope = Some(self);
+        while let Some(current) = scope {
+            if let Some(value) = current.names.get(name) {
+                return Some(value);
+            }
+            scope = current.outer.as_deref();
+        }
+        None
+    }
+
+    /// All names that can be used here.
+    pub(super) fn names(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        let mut scope = Some(self);
+        while let Some(current) = scope {
+            names.extend(current.names.keys().map(String::as_str));
+            scope = current.outer.as_deref();
+        }
+        names
+    }
+}
