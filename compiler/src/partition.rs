@@ -144,6 +144,17 @@ fn starts_cell(i: usize, budget: f64) -> bool {
     i % period == (i / period) % period
 }
 
+/// How many of a layer's mixtures get a cell in `beta`: one in every full period, and one in the rest if it reaches the
+/// diagonal.
+fn starts(mixtures: usize, budget: f64) -> usize {
+    if budget >= 1.0 {
+        return mixtures;
+    }
+    let period = int(1.0 / budget).max(1);
+    let (full, rest) = (mixtures / period, mixtures % period);
+    full + usize::from(full % period < rest)
+}
+
 fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
@@ -331,8 +342,8 @@ fn partition_warehouse(
             return None;
         }
         layers.insert(layer, part);
-        let started = (0..mixtures).filter(|&i| starts_cell(i, settings.budget)).count();
-        start_cell += started * step(settings.budget);
+        let own = starts(mixtures, settings.budget).saturating_mul(step(settings.budget));
+        start_cell = start_cell.saturating_add(own);
     }
     if start_cell != cells {
         diagnostics.push(
