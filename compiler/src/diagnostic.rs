@@ -50,6 +50,8 @@ pub enum Code {
     Order,
     /// Something is declared and never used.
     Unused,
+    /// An invariant that no spec should be able to break.
+    Bug,
 }
 
 impl Code {
@@ -74,6 +76,7 @@ impl Code {
             Self::Budget => "K0042",
             Self::Order => "K0043",
             Self::Unused => "K0044",
+            Self::Bug => "K0099",
         }
     }
 }
@@ -139,21 +142,31 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, c)| c)
 }
 
+/// Most errors that one run keeps.
+const MAX_KEPT: usize = 100;
+
 /// The errors of one run.
 #[derive(Debug, Clone, Default)]
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
+    /// Errors beyond [`MAX_KEPT`], which are only counted.
+    left_out: usize,
 }
 
 impl Diagnostics {
-    /// Adds an error. The same error at the same place is kept once.
+    /// Adds an error. The same error at the same place is kept once, and only the first hundred are kept.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         let known = self
             .list
             .iter()
             .any(|d| d.code == diagnostic.code && d.span == diagnostic.span && d.message == diagnostic.message);
-        if !known {
+        if known {
+            return;
+        }
+        if self.list.len() < MAX_KEPT {
             self.list.push(diagnostic);
+        } else {
+            self.left_out += 1;
         }
     }
 
@@ -163,13 +176,13 @@ impl Diagnostics {
         self.list.is_empty()
     }
 
-    /// How many there are.
+    /// How many there are, those included that were not kept.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.list.len()
+        self.list.len() + self.left_out
     }
 
-    /// All of them, in the order in which they were found.
+    /// Those that were kept, in the order in which they were found.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.list.iter()
     }
@@ -183,8 +196,12 @@ impl Diagnostics {
             out.push_str(&renderer.render(&groups(diagnostic, sources)));
             out.push_str("\n\n");
         }
-        let count = self.list.len();
-        let _ = writeln!(out, "{count} error{}", if count == 1 { "" } else { "s" });
+        let count = self.len();
+        let _ = write!(out, "{count} error{}", if count == 1 { "" } else { "s" });
+        if self.left_out > 0 {
+            let _ = write!(out, ", the first {} of them above", self.list.len());
+        }
+        out.push('\n');
         out
     }
 
