@@ -4,20 +4,23 @@
 //!
 //! - every id in the network is in range, and every layer reads only inputs and results of earlier layers;
 //! - the shape of every value follows from its producer's operation and inputs ([`Op`]'s own rules), and no tensor has
-//!   more than [`MAX_ELEMENTS`] elements;
+//!   more than [`partition::MAX_ELEMENTS`] elements;
 //! - every tensor of the state dict has a name of its own;
 //! - every warehouse has members of one kernel rank, whose kernels its cells divide, and its budget starts every cell
 //!   exactly once ([`mod@crate::partition`]);
 //! - `registration` holds every layer exactly once;
+//! - settings of warehouses are finite and above 0;
 //! - there is at least one input, one output and one layer, and outputs have names of their own.
 //!
 //! [`Op`]: crate::ir::Op
 
+mod names;
 pub mod shapes;
+mod structure;
 
 use crate::diagnostic::Diagnostics;
 use crate::ir::{LayerId, Network, WarehouseId};
-use crate::partition::{self, Cells, MAX_ELEMENTS, Mixtures, Partition};
+use crate::partition::{self, Cells, Mixtures, Partition};
 
 /// A network that keeps all invariants, with its partition.
 #[derive(Debug, Clone)]
@@ -57,7 +60,13 @@ impl Checked {
 
 /// Partitions and checks a network. Errors go to `diagnostics`; the result is there if there was none.
 pub fn check(network: Network, diagnostics: &mut Diagnostics) -> Option<Checked> {
-    let _ = MAX_ELEMENTS;
+    let sound = structure::check_structure(&network, diagnostics) && structure::check_shapes(&network, diagnostics);
+    if !sound {
+        return None;
+    }
     let partition = partition::partition(&network, diagnostics)?;
-    Some(Checked { network, partition })
+    let checked = Checked { network, partition };
+    let before = diagnostics.len();
+    names::check_names(&checked, diagnostics);
+    (diagnostics.len() == before).then_some(checked)
 }
