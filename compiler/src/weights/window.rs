@@ -6,6 +6,9 @@ use std::io::{self, Read, Seek, SeekFrom};
 /// Bytes that the window holds at most.
 pub(super) const CAPACITY: usize = 1 << 18;
 
+/// Bytes that are read at least where the reading jumps: what stands behind them may never be asked for.
+const AFTER_JUMP: usize = 1 << 14;
+
 /// What a checkpoint is read from.
 pub(super) trait Source: Read + Seek + Send {}
 
@@ -42,7 +45,9 @@ impl Window {
         let end = offset.checked_add(len as u64).filter(|&end| end <= self.length && len <= CAPACITY);
         let end = end.ok_or(io::ErrorKind::UnexpectedEof)?;
         if !held.contains(&offset) || end > held.end {
-            let ahead = usize::try_from(self.length - offset).unwrap_or(CAPACITY).min(CAPACITY);
+            let goes_on = held.contains(&offset) || offset == held.end;
+            let wanted = if goes_on { CAPACITY } else { len.max(AFTER_JUMP) };
+            let ahead = usize::try_from(self.length - offset).unwrap_or(wanted).min(wanted);
             // The buffer must not pass for valid should reading fail half-way.
             let mut buffer = std::mem::take(&mut self.buffer);
             buffer.resize(ahead, 0);
