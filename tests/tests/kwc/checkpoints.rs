@@ -331,6 +331,14 @@ fn newer_protocols_are_read() {
 }
 
 #[test]
+fn large_archives_keep_their_sizes_in_extra_fields() {
+    let pickle = Pickle::new().state(&[("w", whole("0", &[4], &[1]))]).end();
+    let mut archive = Archive::torch(&pickle, &[("0", counting(4))]);
+    archive.zip64 = true;
+    assert_eq!(read(&mut open(archive.bytes()).unwrap(), "w"), [0.0, 1.0, 2.0, 3.0]);
+}
+
+#[test]
 fn a_state_in_memory_is_written_as_safetensors() {
     let mut state = State::default();
     state.insert("z", vec![2, 3], vec![1.0, -2.0, 3.5, 0.0, 1e-30, 7.0]).unwrap();

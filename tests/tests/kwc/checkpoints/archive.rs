@@ -4,6 +4,8 @@
 #[derive(Clone, Default)]
 pub(super) struct Archive {
     entries: Vec<(String, Vec<u8>, Method)>,
+    /// Whether sizes are written as zip64 has them, in extra fields.
+    pub(super) zip64: bool,
 }
 
 /// How an entry claims to be stored. The bytes are written as they are.
@@ -43,16 +45,23 @@ impl Archive {
             };
             let size = bytes.len() as u32;
             let start = out.len() as u32;
+            let (claimed, extra) = if self.zip64 {
+                let size = u64::from(size).to_le_bytes();
+                (u32::MAX, [&[1, 0, 16, 0], &size[..], &size[..]].concat())
+            } else {
+                (size, Vec::new())
+            };
             let mut common = Vec::new();
             put(&mut common, &[20, 0, method, 0, 33]);
             common.extend(crc32(bytes).to_le_bytes());
-            common.extend(size.to_le_bytes());
-            common.extend(size.to_le_bytes());
-            put(&mut common, &[name.len() as u16, 0]);
+            common.extend(claimed.to_le_bytes());
+            common.extend(claimed.to_le_bytes());
+            put(&mut common, &[name.len() as u16, extra.len() as u16]);
 
             out.extend(b"PK\x03\x04");
             out.extend(&common);
             out.extend(name.bytes());
+            out.extend(&extra);
             out.extend(bytes);
 
             directory.extend(b"PK\x01\x02\x14\0");
@@ -60,6 +69,7 @@ impl Archive {
             put(&mut directory, &[0, 0, 0, 0, 0]);
             directory.extend(start.to_le_bytes());
             directory.extend(name.bytes());
+            directory.extend(&extra);
         }
         let (start, entries) = (out.len() as u32, self.entries.len() as u16);
         out.extend(&directory);
