@@ -13,7 +13,7 @@ use crate::terminal::{self, Format};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  kwc check specs/resnet18_kw1x.yaml
+  kwc check specs/resnet18.yaml
   kwc check specs/*.yaml --format json    errors with file, line and column, for editors and scripts")]
 pub(crate) struct Arguments {
     /// The networks, as YAML files

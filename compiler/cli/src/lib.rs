@@ -1,34 +1,43 @@
 //! The `kwc` command: one file per verb, with its options and its `run()`.
 
 mod check;
+mod eval;
 mod failure;
+mod images;
+mod inputs;
+mod model;
+mod output;
 mod plan;
+mod progress;
+mod run;
+mod scores;
 mod spec;
 mod terminal;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use kwc_compiler::folder;
 
 use failure::Failure;
 
 const AFTER_HELP: &str = "\
 Examples:
   kwc check specs/*.yaml                  are these specs right?
-  kwc plan specs/resnet18_kw1x.yaml       cells, warehouses, who shares what, cost
+  kwc plan specs/resnet18.yaml            cells, warehouses, who shares what, cost
+  kwc run SPEC --weights W --input X      a network's output for tensors or images
+  kwc eval SPEC --weights W --data DIR    a classifier's accuracy
 
 Exit codes:
   0  fine
   1  the input is wrong: a spec, weights, an image, data
   2  the command line is wrong
 
-Results go to standard output, errors and progress to standard error. Colours appear on terminals only; NO_COLOR=1
+Results go to standard output, errors and progress to standard error. Colours appear on terminals only; NO_COLOR=1 \
 turns them off.";
 
 /// Compiles, inspects and runs networks with KernelWarehouse dynamic convolutions.
 #[derive(Debug, Parser)]
-#[command(name = "kwc", version, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "kwc", bin_name = "kwc", version, after_help = AFTER_HELP, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -38,6 +47,8 @@ struct Cli {
 enum Verb {
     Check(check::Arguments),
     Plan(plan::Arguments),
+    Run(run::Arguments),
+    Eval(eval::Arguments),
 }
 
 /// Runs the command with the process's arguments.
@@ -47,6 +58,8 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Plan(arguments) => plan::run(&arguments),
+        Verb::Run(arguments) => run::run(&arguments),
+        Verb::Eval(arguments) => eval::run(&arguments),
     };
     match result {
         Ok(()) | Err(Failure::ReaderGone) => ExitCode::SUCCESS,

@@ -13,11 +13,11 @@ use crate::terminal::{self, Format};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  kwc plan specs/resnet18_kw1x.yaml
-  kwc plan specs/resnet18_kw1x.yaml --set classes=10
+  kwc plan specs/resnet18.yaml
+  kwc plan specs/resnet18.yaml --set classes=10
   kwc plan specs/resnet50_kw4x.yaml --format json | jq .totals
 
-A layer's mixtures are its kernel's cell groups: spatial x output x input. Its own cells are those of the warehouse that
+A layer's mixtures are its kernel's cell groups: spatial x output x input. Its own cells are those of the warehouse that \
 its attention starts from in training; it mixes all the others too. Costs are multiply-adds of one sample.")]
 pub(crate) struct Arguments {
     #[command(flatten)]

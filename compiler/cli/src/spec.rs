@@ -2,10 +2,10 @@
 
 use clap::Args;
 use kwc_compiler::check::Checked;
+use kwc_compiler::folder::Folder;
 use kwc_compiler::pipeline::{self, Setting};
 
 use crate::failure::Failure;
-use crate::folder::Folder;
 
 /// Options of every verb that reads one spec.
 #[derive(Debug, Args)]

@@ -33,10 +33,18 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 /// # Errors
 /// As [`print()`].
 pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    print(&json(value)?)
+}
+
+/// A result as JSON.
+///
+/// # Errors
+/// If it can't be written so.
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
     let mut text = serde_json::to_string_pretty(value)
         .map_err(|e| Failure::input(format!("can't write the result as JSON: {e}")))?;
     text.push('\n');
-    print(&text)
+    Ok(text)
 }
 
 /// Says on standard error why a verb stopped.

@@ -9,7 +9,7 @@ use kwc_compiler::report::{Grid, Layer, Report, Warehouse};
 use crate::terminal::{DIM, EMPHASIS};
 
 /// Columns of the bar that shows a layer's own cells.
-const BAR: usize = 16;
+const BAR: usize = 14;
 
 /// Draws a plan. Its width depends on the longest names only, not on the terminal.
 pub(super) fn draw(report: &Report) -> String {
@@ -50,7 +50,7 @@ fn head(report: &Report, out: &mut String) {
         "parameters",
         count(report.parameters),
         format!(
-            "{:.2} x the {} of the same network without dynamic layers",
+            "{:.2} x the {} of the same network with static layers only",
             report.parameters as f64 / report.static_parameters as f64,
             count(report.static_parameters)
         ),
@@ -59,7 +59,7 @@ fn head(report: &Report, out: &mut String) {
         "multiply-adds",
         quantity(totals.multiply_adds),
         format!(
-            "{} dynamic convolution, {} mixing, {} attention, {} static layers",
+            "{} convolution, {} mixing, {} attention, {} in static layers",
             quantity(dynamic.convolution),
             quantity(dynamic.mixing),
             quantity(dynamic.attention),
@@ -68,11 +68,11 @@ fn head(report: &Report, out: &mut String) {
     );
     line(
         "warehouses",
-        format!("{}B", quantity(totals.warehouse_bytes)),
+        bytes(totals.warehouse_bytes),
         format!(
-            "in f32; one pass reads {}B of cells and mixes {}B of kernels for each sample",
-            quantity(totals.warehouse_reads),
-            quantity(totals.kernel_bytes)
+            "in f32; a pass reads {} of cells and mixes {} of kernels per sample",
+            bytes(totals.warehouse_reads),
+            bytes(totals.kernel_bytes)
         ),
     );
 }
@@ -132,7 +132,7 @@ fn layers(report: &Report, out: &mut String) {
     let mut lines = table.lines();
     push_title(lines.next(), out);
     for (warehouse, members) in groups {
-        let _ = writeln!(out, " {EMPHASIS}{}{EMPHASIS:#} {DIM}{} cells{DIM:#}", warehouse.name, warehouse.cells);
+        let _ = writeln!(out, "{EMPHASIS}{}{EMPHASIS:#} {DIM}{} cells{DIM:#}", warehouse.name, warehouse.cells);
         lines.by_ref().take(members).for_each(|line| push_line(&line, out));
     }
 }
@@ -147,8 +147,11 @@ fn new_table(titles: &[&str], left: usize) -> Table {
     table
 }
 
-/// Numbers to the right: all columns but the first `left`.
+/// Numbers to the right: all columns but the first `left`. The first starts at the left margin.
 fn align(table: &mut Table, left: usize) {
+    if let Some(column) = table.column_mut(0) {
+        column.set_padding((0, 1));
+    }
     for column in table.column_iter_mut().skip(left) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -165,16 +168,20 @@ fn push_line(line: &str, out: &mut String) {
 
 /// `64 → 128, 3x3 /2`: channels, kernel, and what is not as usual: stride, dilation, groups.
 fn kernel(layer: &Layer) -> String {
-    let mut text = format!("{} → {}, {}", layer.in_channels, layer.out_channels, sizes(&layer.kernel));
+    let depthwise = layer.groups > 1 && layer.groups == layer.in_channels && layer.groups == layer.out_channels;
+    let mut text = if depthwise {
+        format!("{} depthwise, {}", layer.groups, sizes(&layer.kernel))
+    } else {
+        format!("{} → {}, {}", layer.in_channels, layer.out_channels, sizes(&layer.kernel))
+    };
     if layer.stride.iter().any(|&s| s != 1) {
         let _ = write!(text, " /{}", uniform(&layer.stride));
     }
     if layer.dilation.iter().any(|&d| d != 1) {
         let _ = write!(text, " dilation {}", uniform(&layer.dilation));
     }
-    if layer.groups != 1 {
-        let depthwise = layer.groups == layer.in_channels && layer.groups == layer.out_channels;
-        let _ = if depthwise { write!(text, " depthwise") } else { write!(text, " groups {}", layer.groups) };
+    if layer.groups != 1 && !depthwise {
+        let _ = write!(text, " groups {}", layer.groups);
     }
     text
 }
@@ -225,7 +232,7 @@ fn uniform(list: &[usize]) -> String {
 fn quantity(count: u64) -> String {
     const PREFIXES: [&str; 4] = ["k", "M", "G", "T"];
     if count < 1000 {
-        return format!("{count} ");
+        return count.to_string();
     }
     let mut value = count as f64 / 1000.0;
     let mut prefix = 0;
@@ -235,4 +242,8 @@ fn quantity(count: u64) -> String {
         prefix += 1;
     }
     format!("{value:.2} {}", PREFIXES[prefix])
+}
+
+fn bytes(count: u64) -> String {
+    if count < 1000 { format!("{count} B") } else { format!("{}B", quantity(count)) }
 }

@@ -1,0 +1,255 @@
+//! `kwc run`: a network's output for tensors or images.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use kwc_compiler::ir::Network;
+use kwc_compiler::weights::State;
+use kwc_runtime::cpu::Model;
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::inputs::{Images, Inputs};
+use crate::model::ModelArguments;
+use crate::output::Output;
+use crate::progress;
+use crate::scores::{self, Guess};
+use crate::spec::SpecArguments;
+use crate::terminal::{self, DIM, EMPHASIS, Format};
+
+/// Classes to show for an image.
+const BEST: usize = 5;
+/// Values to show of a sample.
+const FIRST: usize = 6;
+/// Samples to show.
+const SHOWN: usize = 16;
+
+/// Run a network on tensors or images
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kwc run specs/resnet18.yaml --weights kw.pth --input cat.jpg
+  kwc run specs/resnet18.yaml --weights kw.pth --input x.safetensors --output y.safetensors
+  kwc run SPEC --weights W --input X --output Y --dump layer1.0,layer1.0.conv1.attention
+
+A .safetensors input holds a tensor [samples, shape...] for each input of the spec, by its name (`input` where there is \
+only one), in f32, f16, bf16 or f64. Images (PNG, JPEG) need an `image:` section in the spec; EXIF orientation is ignored. \
+The output file holds the spec's outputs in f32, and dumps as `act/PATH`.")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    spec: SpecArguments,
+
+    #[command(flatten)]
+    model: ModelArguments,
+
+    /// A .safetensors file, or images (several may be given)
+    #[arg(long, short, required = true, num_args = 1.., value_name = "FILE")]
+    input: Vec<PathBuf>,
+
+    /// Where to write the outputs, as a .safetensors file
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Modules whose result to write too, by path; `PATH.attention` is the attention of a dynamic layer
+    #[arg(long, value_delimiter = ',', value_name = "PATH,...")]
+    dump: Vec<String>,
+
+    /// Samples to run at a time
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    batch: u16,
+
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// Runs the network and prints or writes what comes out.
+///
+/// # Errors
+/// What is wrong with the spec, the weights, the input or the place of the output.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let output = arguments.output.as_ref().map(|path| {
+        let mut inputs: Vec<&Path> = arguments.input.iter().map(PathBuf::as_path).collect();
+        inputs.extend([Path::new(&arguments.spec.spec), arguments.model.weights.as_path()]);
+        Output::at(path, &inputs)
+    });
+    let output = output.transpose()?;
+    let checked = arguments.spec.load()?;
+    let network = checked.network();
+    let opened = arguments.model.open(&checked, &arguments.dump)?;
+    let mut inputs = Inputs::open(&arguments.input, network)?;
+    let mut model = opened.load()?;
+
+    let mut results = ports(&model, network);
+    let samples = inputs.samples();
+    let bar = progress::bar("Running", samples);
+    for start in (0..samples).step_by(usize::from(arguments.batch)) {
+        let range = start..(start + usize::from(arguments.batch)).min(samples);
+        let count = range.len();
+        let values = inputs.read(range)?;
+        let slices: Vec<&[f32]> = values.iter().map(Vec::as_slice).collect();
+        model.run(count, &slices)?;
+        for result in &mut results {
+            let values = match result.port {
+                Port::Output(i) => model.output(i),
+                Port::Dump(i) => model.dump(i),
+            };
+            result.values.extend_from_slice(values);
+        }
+        bar.advance(count);
+    }
+    drop(bar);
+
+    let text = match (inputs.images(), results.as_slice()) {
+        (Some(images), [scores, ..]) if scores.shape.len() == 1 => Some(guesses(arguments.format, images, scores)?),
+        _ if output.is_some() && arguments.format == Format::Text => None,
+        _ => Some(summaries(arguments.format, &results, samples)?),
+    };
+    if let Some(output) = &output {
+        let mut state = State::default();
+        for result in results {
+            state.insert(result.name.clone(), result.full_shape(samples), result.values)?;
+        }
+        output.write(|file| state.write_safetensors(file))?;
+    }
+    text.map_or(Ok(()), |text| terminal::print(&text))
+}
+
+/// A tensor that the run makes.
+struct Computed {
+    name: String,
+    port: Port,
+    /// Shape of one sample; of an attention, `[mixtures, cells]`.
+    shape: Vec<usize>,
+    /// Whether the samples' mixtures stand in one dimension, as PyTorch has them: `[samples * mixtures, cells]`.
+    joined: bool,
+    values: Vec<f32>,
+}
+
+#[derive(Clone, Copy)]
+enum Port {
+    Output(usize),
+    Dump(usize),
+}
+
+impl Computed {
+    fn full_shape(&self, samples: usize) -> Vec<usize> {
+        match self.shape.split_first() {
+            Some((first, rest)) if self.joined => {
+                std::iter::once(samples * first).chain(rest.iter().copied()).collect()
+            }
+            Some(_) | None => std::iter::once(samples).chain(self.shape.iter().copied()).collect(),
+        }
+    }
+
+    fn samples(&self) -> std::slice::ChunksExact<'_, f32> {
+        self.values.chunks_exact(self.shape.iter().product::<usize>().max(1))
+    }
+}
+
+fn ports(model: &Model, network: &Network) -> Vec<Computed> {
+    let program = model.program();
+    let outputs = program.outputs.iter().enumerate().map(|(i, port)| Computed {
+        name: port.name.to_string(),
+        port: Port::Output(i),
+        shape: port.shape.to_vec(),
+        joined: false,
+        values: Vec::new(),
+    });
+    let dumps = program.dumps.iter().enumerate().map(|(i, port)| Computed {
+        name: format!("act/{}", port.name),
+        port: Port::Dump(i),
+        shape: port.shape.to_vec(),
+        // What isn't a module is an attention.
+        joined: !network.paths.contains_key(port.name.as_ref()),
+        values: Vec::new(),
+    });
+    outputs.chain(dumps).collect()
+}
+
+#[derive(Serialize)]
+struct ImageEntry {
+    image: String,
+    best: Vec<Guess>,
+}
+
+fn guesses(format: Format, images: &Images, scores: &Computed) -> Result<String, Failure> {
+    let entries: Vec<ImageEntry> = images
+        .paths()
+        .iter()
+        .zip(scores.samples())
+        .map(|(path, sample)| ImageEntry {
+            image: path.display().to_string(),
+            best: scores::best(sample, BEST, images.labels()),
+        })
+        .collect();
+    match format {
+        Format::Json => terminal::json(&entries),
+        Format::Text => {
+            let mut text = String::new();
+            for entry in &entries {
+                text.push_str(&format!("{EMPHASIS}{}{EMPHASIS:#}\n", entry.image));
+                for guess in &entry.best {
+                    let label = guess.label.as_deref().unwrap_or("");
+                    let line = format!("{:>7.2} %  {:>5}  {label}", guess.probability * 100.0, guess.class);
+                    text.push_str(line.trim_end());
+                    text.push('\n');
+                }
+            }
+            Ok(text)
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct TensorEntry<'a> {
+    name: &'a str,
+    shape: Vec<usize>,
+    samples: Vec<SampleEntry<'a>>,
+}
+
+#[derive(Serialize)]
+struct SampleEntry<'a> {
+    /// Index of the largest value of a vector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    argmax: Option<usize>,
+    first: &'a [f32],
+}
+
+fn summaries(format: Format, results: &[Computed], samples: usize) -> Result<String, Failure> {
+    let entries: Vec<TensorEntry<'_>> = results
+        .iter()
+        .map(|r| TensorEntry {
+            name: &r.name,
+            shape: r.full_shape(samples),
+            samples: r
+                .samples()
+                .map(|sample| SampleEntry {
+                    argmax: (r.shape.len() == 1)
+                        .then(|| scores::best(sample, 1, &[]).first().map(|g| g.class))
+                        .flatten(),
+                    first: sample.get(..FIRST.min(sample.len())).unwrap_or_default(),
+                })
+                .collect(),
+        })
+        .collect();
+    match format {
+        Format::Json => terminal::json(&serde_json::json!({ "outputs": entries })),
+        Format::Text => Ok(entries.iter().map(summary).collect()),
+    }
+}
+
+fn summary(entry: &TensorEntry<'_>) -> String {
+    let mut text = format!("{EMPHASIS}{}{EMPHASIS:#} {:?}\n", entry.name, entry.shape);
+    let elements: usize = entry.shape.iter().product();
+    let more = if elements > entry.samples.len() * FIRST { " ..." } else { "" };
+    for (i, sample) in entry.samples.iter().take(SHOWN).enumerate() {
+        let values: Vec<String> = sample.first.iter().map(|x| format!("{x:>10.4}")).collect();
+        let argmax = sample.argmax.map_or_else(String::new, |i| format!("  {DIM}largest at{DIM:#} {i}"));
+        text.push_str(&format!("  {DIM}{i:>4}{DIM:#} {}{more}{argmax}\n", values.join(" ")));
+    }
+    if entry.samples.len() > SHOWN {
+        text.push_str(&format!("  {DIM}and {} more samples{DIM:#}\n", entry.samples.len() - SHOWN));
+    }
+    text
+}
