@@ -1,10 +1,10 @@
 //! Planning: fold, fuse, order, place: from a checked network to a Program.
 //!
-//! - [`fuse`] groups layers: a convolution, linear layer or element-wise operation takes the batch norms, scales, addition
+//! - `fuse` groups layers: a convolution, linear layer or element-wise operation takes the batch norms, scales, addition
 //!   and activation that follow it into its epilogue;
-//! - [`build`] writes the groups as steps over buffers and weights, in data-flow order;
-//! - [`place`] gives buffers their places in one arena, by lifetime;
-//! - [`recipe`] says how each weight is made from the tensors of a checkpoint.
+//! - `build` writes the groups as steps over buffers and weights, in data-flow order;
+//! - `place` gives buffers their places in one arena, by lifetime;
+//! - `recipe` says how each weight is made from the tensors of a checkpoint.
 
 mod build;
 mod fuse;

@@ -1,7 +1,7 @@
 //! Packing: from the tensors of a checkpoint to the layouts that a Program names.
 //!
 //! Tensors are read in pieces, straight to their places where the layout allows it: beside the packed block, packing holds
-//! no more than [`PIECE`] elements and a few vectors of one value per channel.
+//! no more than about a million elements and a few vectors of one value per channel.
 
 use super::{Error, Tensors};
 use crate::plan::{Affine, Planned, Recipe, packed_order};

@@ -5,6 +5,7 @@
 mod checkpoints;
 mod command;
 mod digits;
+mod emit;
 mod errors;
 mod golden;
 mod kernels;
@@ -12,5 +13,6 @@ mod layers;
 mod networks;
 mod operations;
 mod plans;
+mod programs;
 mod properties;
 mod spec;

@@ -1,0 +1,57 @@
+//! Generated code: snapshots, and the same code compiled by `include_model!`.
+
+use kwc_compiler::{emit, plan};
+use kwc_runtime::{Weights, cpu};
+
+use crate::golden::{checked, package};
+
+/// Shows a spec and the code that comes of it.
+fn snapshot(name: &str) {
+    let path = package().join(format!("cases/emit/{name}.yaml"));
+    let planned = plan::plan(&checked(&path), &plan::Options::default()).unwrap();
+    let code = emit::pretty(emit::model(&planned.program).unwrap()).unwrap();
+    let spec = std::fs::read_to_string(&path).unwrap();
+    insta::with_settings!({ prepend_module_to_snapshot => false, snapshot_path => "../snapshots", omit_expression => true }, {
+        insta::assert_snapshot!(format!("emit_{name}"), format!("{spec}\n---\n{code}"));
+    });
+}
+
+#[test]
+fn code_of_a_dynamic_network() {
+    snapshot("dynamic");
+}
+
+#[test]
+fn code_of_ports_with_awkward_names() {
+    snapshot("ports");
+}
+
+mod dynamic {
+    #![allow(missing_docs, unreachable_pub, dead_code)]
+    kwc_runtime::include_model!("cases/emit/dynamic.yaml");
+}
+
+mod ports {
+    #![allow(missing_docs, unreachable_pub, dead_code)]
+    kwc_runtime::include_model!("cases/emit/ports.yaml");
+}
+
+/// What the macro compiled is what the compiler plans.
+#[test]
+fn compiled_program_is_the_planned_one() {
+    let path = package().join("cases/emit/dynamic.yaml");
+    let planned = plan::plan(&checked(&path), &plan::Options::default()).unwrap();
+    assert_eq!(dynamic::PROGRAM, planned.program);
+}
+
+#[test]
+fn compiled_model_runs() {
+    let mut model = ports::Model::new(Weights::zeroed(0).unwrap(), &cpu::Options::default()).unwrap();
+    let left: Vec<f32> = (0_u8..64).map(f32::from).collect();
+    let right = vec![0.5; 64];
+    let outputs = model.run(2, &left, &right).unwrap();
+    let sum: Vec<f32> = left.iter().map(|x| x + 0.5).collect();
+    assert_eq!(outputs.sum, sum);
+    // Row 0 of the second sample's first channel, every value twice.
+    assert_eq!(outputs.value_2x[128..136], [32.5, 32.5, 33.5, 33.5, 34.5, 34.5, 35.5, 35.5]);
+}

@@ -1,0 +1,132 @@
+//! Programs: what planning promises of buffers, steps and weights.
+
+use kwc_compiler::check::Checked;
+use kwc_compiler::plan::{self, Options, Planned};
+use kwc_program::{ALIGNMENT, BufferId, Op, Operand, Program};
+use kwc_runtime::Weights;
+use kwc_runtime::cpu::{self, Model};
+
+use crate::golden::{checked, package};
+
+fn specs() -> Vec<(String, Checked)> {
+    let folder = package().join("../specs");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|p| p.extension().is_some_and(|e| e == "yaml"));
+    files.sort();
+    assert!(files.len() >= 20);
+    files.iter().map(|p| (p.file_stem().unwrap().to_string_lossy().into_owned(), checked(p))).collect()
+}
+
+fn planned(checked: &Checked, fuse: bool) -> Planned {
+    plan::plan(checked, &Options { fuse, ..Options::default() }).unwrap()
+}
+
+/// Buffers that a step reads or writes.
+fn buffers(op: &Op) -> Vec<BufferId> {
+    let kernel = |data: Operand| match data {
+        Operand::Buffer(id) => Some(id),
+        Operand::Weight(_) => None,
+    };
+    match op {
+        Op::Conv(o) => [o.input, o.output].into_iter().chain(kernel(o.kernel.data)).chain(o.epilogue.add).collect(),
+        Op::Linear(o) => [o.input, o.output].into_iter().chain(kernel(o.kernel.data)).chain(o.epilogue.add).collect(),
+        Op::GlobalAverage(o) => vec![o.input, o.output],
+        Op::Attention(o) => vec![o.average, o.output],
+        Op::Mix(o) => vec![o.attention, o.output],
+        Op::Pool(o) => vec![o.input, o.output],
+        Op::LayerNorm(o) => vec![o.input, o.output],
+        Op::Map(o) => [o.input, o.output].into_iter().chain(o.epilogue.add).collect(),
+        Op::Concat(o) => o.inputs.iter().map(|p| p.buffer).chain([o.output]).collect(),
+        Op::Upsample(o) => vec![o.input, o.output],
+        Op::GatherRows(o) => vec![o.input, o.output],
+    }
+}
+
+/// First and last step that touches each buffer; inputs are there before, outputs read after.
+fn lifetimes(program: &Program) -> Vec<(usize, usize)> {
+    let mut lifetimes = vec![(usize::MAX, 0); program.buffers.len()];
+    let mut touch = |id: BufferId, step: usize| {
+        let (first, last) = &mut lifetimes[id.0 as usize];
+        *first = (*first).min(step);
+        *last = (*last).max(step);
+    };
+    for (index, step) in program.steps.iter().enumerate() {
+        for id in buffers(&step.op) {
+            touch(id, index);
+        }
+    }
+    for port in program.inputs.iter() {
+        touch(port.buffer, 0);
+    }
+    for port in program.outputs.iter().chain(program.dumps.iter()) {
+        touch(port.buffer, program.steps.len());
+    }
+    lifetimes
+}
+
+/// Buffers that live at the same time never overlap; the arena is hardly larger than what lives at once.
+#[test]
+fn buffers_keep_apart_in_a_tight_arena() {
+    for (name, checked) in specs() {
+        for fuse in [true, false] {
+            let program = planned(&checked, fuse).program;
+            let lifetimes = lifetimes(&program);
+            for (i, a) in program.buffers.iter().enumerate() {
+                assert_eq!(a.offset % ALIGNMENT, 0);
+                assert!(a.offset + a.length <= program.arena);
+                for (j, b) in program.buffers.iter().enumerate().skip(i + 1) {
+                    let together = lifetimes[i].0 <= lifetimes[j].1 && lifetimes[j].0 <= lifetimes[i].1;
+                    let apart = a.offset + a.length <= b.offset || b.offset + b.length <= a.offset;
+                    assert!(!together || apart, "{name}: buffers {i} and {j} overlap");
+                }
+            }
+            let live = |step: usize| -> usize {
+                let alive = lifetimes.iter().zip(program.buffers.iter()).filter(|(l, _)| l.0 <= step && step <= l.1);
+                alive.map(|(_, b)| b.length.next_multiple_of(ALIGNMENT)).sum()
+            };
+            let most = (0..=program.steps.len()).map(live).max().unwrap();
+            assert!(program.arena as f64 <= 1.25 * most as f64, "{name}: an arena of {} for {most}", program.arena);
+        }
+    }
+}
+
+/// The runtime takes every Program of the paper's networks.
+#[test]
+fn runtime_accepts_all_programs() {
+    for (name, checked) in specs() {
+        let program = planned(&checked, true).program;
+        let weights = Weights::zeroed(program.weight_elements).unwrap();
+        let model = Model::new(program, weights, &cpu::Options { threads: Some(1) });
+        assert!(model.is_ok(), "{name}: {}", model.unwrap_err());
+    }
+}
+
+/// In the paper's networks, fusion leaves no step that only maps: everything element-wise is some kernel's epilogue.
+#[test]
+fn epilogues_absorb_everything_element_wise() {
+    for (name, checked) in specs() {
+        let program = planned(&checked, true).program;
+        let maps: Vec<_> = program.steps.iter().filter(|s| matches!(s.op, Op::Map(_))).map(|s| &s.layer).collect();
+        assert!(maps.is_empty(), "{name}: {maps:?}");
+    }
+}
+
+/// Averages that several attentions need are computed once: `conv1` and `downsample.0` of a ResNet read the same value.
+#[test]
+fn averages_are_shared() {
+    let checked = checked(&package().join("../specs/resnet18.yaml"));
+    let program = planned(&checked, true).program;
+    let count = |matches: fn(&Op) -> bool| program.steps.iter().filter(|s| matches(&s.op)).count();
+    assert_eq!(count(|op| matches!(op, Op::Attention(_))), 19);
+    // 19 dynamic layers, of which three shortcuts share an average, and the classifier's.
+    assert_eq!(count(|op| matches!(op, Op::GlobalAverage(_))), 19 - 3 + 1);
+}
+
+/// A dump keeps its value from being fused away, and leaves the output as it was.
+#[test]
+fn unknown_dumps_name_the_nearest() {
+    let checked = checked(&package().join("../specs/resnet18.yaml"));
+    let options = Options { dumps: vec!["layer1.0.conv3".to_owned()], ..Options::default() };
+    let error = plan::plan(&checked, &options).unwrap_err().to_string();
+    assert_eq!(error, "there is no module `layer1.0.conv3` to dump; did you mean `layer1.0.conv1`?");
+}
