@@ -8,7 +8,7 @@
 use super::epilogue::{Add, Finish, activate};
 use super::pack::{Matrix, pack_columns};
 use super::simd::{self, Loop, multiply_add};
-use super::threads::{Scratch, Threads};
+use super::threads::{Scratch, Threads, grow};
 use super::tile::Tile;
 use super::windows::Windows;
 
@@ -202,15 +202,9 @@ fn add_each(values: &mut [f32; WIDTH], others: &[f32], combine: impl Fn(f32, f32
     }
 }
 
-/// The first `elements` of a scratch vector that only ever grows.
-fn grow(scratch: &mut Vec<f32>, elements: usize) -> &mut [f32] {
-    if scratch.len() < elements {
-        scratch.resize(elements, 0.0);
-    }
-    &mut scratch[..elements]
-}
-
 /// The innermost loop: one left panel by one right panel.
+///
+/// It stands alone and returns its sums, because they stay in registers only where nothing else touches them.
 struct Multiply<'a> {
     left: &'a [[f32; HEIGHT]],
     right: &'a [[f32; WIDTH]],

@@ -18,6 +18,14 @@ pub(super) struct Scratch {
     pub(super) right: Vec<f32>,
 }
 
+/// The first `elements` of a scratch vector, which only ever grows; they hold whatever the last task left there.
+pub(super) fn grow(scratch: &mut Vec<f32>, elements: usize) -> &mut [f32] {
+    if scratch.len() < elements {
+        scratch.resize(elements, 0.0);
+    }
+    &mut scratch[..elements]
+}
+
 /// A pool of threads, or none where one is enough.
 #[derive(Debug)]
 pub(super) struct Threads {

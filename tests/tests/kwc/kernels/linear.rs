@@ -1,6 +1,6 @@
-//! Linear maps: vectors, tokens and maps.
+//! Linear maps of vectors, tokens and maps, and the mixing of cells.
 
-use kwc_runtime::program::{Kernel, KernelLayout, Linear, Op, Operand};
+use kwc_runtime::program::{Kernel, KernelLayout, Linear, Mix, Op, Operand};
 
 use super::{Assembly, Finish, Random, assert_close};
 
@@ -74,5 +74,28 @@ fn large_linear_maps_follow_the_definition() {
         for _ in 0..4 {
             check(&mut random, sizes);
         }
+    }
+}
+
+#[test]
+fn mixing_is_a_product_for_few_mixtures_and_for_many() {
+    let mut random = Random(0x313);
+    for (batch, mixtures, cells, cell) in
+        [(1, 1, 1, 17), (1, 3, 7, 1100), (2, 5, 8, 530), (1, 16, 2, 40), (3, 7, 10, 600), (1, 40, 300, 70)]
+    {
+        let mut assembly = Assembly::default();
+        let (attention, output) = (assembly.input(mixtures * cells), assembly.buffer(mixtures * cell));
+        let (alpha, values) = (random.values(batch * mixtures * cells), random.values(cells * cell));
+        let warehouse = assembly.weight(&values);
+        assembly.step(Op::Mix(Mix { attention, warehouse, output, mixtures, cells, cell }));
+        let actual = assembly.run(output, batch, &[&alpha]);
+        let mut expected = Vec::new();
+        for alpha in alpha.chunks_exact(cells) {
+            for element in 0..cell {
+                let term = |(j, &a): (usize, &f32)| f64::from(a) * f64::from(values[j * cell + element]);
+                expected.push(alpha.iter().enumerate().map(term).sum());
+            }
+        }
+        assert_close(&actual, &expected, 2e-6, &(batch, mixtures, cells, cell));
     }
 }
