@@ -170,6 +170,11 @@ impl Diagnostics {
         }
     }
 
+    /// Brings the errors into the order of the places that they are about.
+    pub fn sort(&mut self) {
+        self.list.sort_by_key(|d| d.span);
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -36,6 +36,9 @@ pub fn front(path: &str, files: &dyn Files, settings: &[Setting]) -> Result<Chec
         .and_then(|network| check::check(network, &mut diagnostics));
     match checked {
         Some(checked) if diagnostics.is_empty() => Ok(checked),
-        Some(_) | None => Err(Failure { sources, diagnostics }),
+        Some(_) | None => {
+            diagnostics.sort();
+            Err(Failure { sources, diagnostics })
+        }
     }
 }

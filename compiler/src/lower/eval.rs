@@ -212,7 +212,18 @@ impl Evaluator {
     /// A number.
     pub(super) fn number(&self, expr: &Expr, scope: &Scope) -> Result<Ratio, Fault> {
         let value = self.value(expr, scope)?;
-        as_number(&value, expr.span)
+        as_number(&value, expr.span).map_err(|fault| explained(fault, expr, scope))
+    }
+
+    /// A number above 0.
+    pub(super) fn positive(&self, expr: &Expr, scope: &Scope) -> Result<Ratio, Fault> {
+        let number = self.number(expr, scope)?;
+        if number.is_positive() {
+            return Ok(number);
+        }
+        let message = format!("this should be above 0, but it is {number}");
+        let fault = fault(Code::OutOfRange, expr.span, message, "write a number such as 1 or 1/16");
+        Err(explained(fault, expr, scope))
     }
 
     /// A truth value.
@@ -223,7 +234,8 @@ impl Evaluator {
             Value::Unknown => Err(Fault::Reported),
             Value::Number(_) | Value::Text(_) | Value::List(_) => {
                 let message = format!("this should be true or false, but it is {}", value.describe());
-                Err(fault(Code::Expression, expr.span, message, "compare, as in `$stride != 1`"))
+                let fault = fault(Code::Expression, expr.span, message, "compare, as in `$stride != 1`");
+                Err(explained(fault, expr, scope))
             }
         }
     }
@@ -231,36 +243,37 @@ impl Evaluator {
     /// A whole number from `min`.
     pub(super) fn count(&self, expr: &Expr, scope: &Scope, min: usize) -> Result<usize, Fault> {
         let value = self.value(expr, scope)?;
-        as_count(&value, expr.span, min)
+        as_count(&value, expr.span, min).map_err(|fault| explained(fault, expr, scope))
     }
 
     /// A whole number of any sign.
     pub(super) fn integer(&self, expr: &Expr, scope: &Scope) -> Result<i64, Fault> {
         let number = self.number(expr, scope)?;
-        number.as_whole().ok_or_else(|| not_whole(number, expr.span))
+        number.as_whole().ok_or_else(|| explained(not_whole(number, expr.span), expr, scope))
     }
 
     /// Whole numbers from `min`: one for all dimensions, or a list.
     pub(super) fn sizes(&self, expr: &Expr, scope: &Scope, min: usize) -> Result<Sizes, Fault> {
         let value = self.value(expr, scope)?;
-        match &value {
+        let sizes = match &value {
             Value::List(items) => {
                 // The places of a list's elements are known only where it is written out.
                 let written: &[Expr] = if let ExprKind::List(written) = &expr.kind { written } else { &[] };
                 let span = |i: usize| written.get(i).map_or(expr.span, |e| e.span);
                 let sizes = items.iter().enumerate().map(|(i, v)| as_count(v, span(i), min));
-                Ok(Sizes::Each(sizes.collect::<Result<_, _>>()?))
+                sizes.collect::<Result<_, _>>().map(Sizes::Each)
             }
             Value::Number(_) | Value::Bool(_) | Value::Text(_) | Value::Unknown => {
-                Ok(Sizes::All(as_count(&value, expr.span, min)?))
+                as_count(&value, expr.span, min).map(Sizes::All)
             }
-        }
+        };
+        sizes.map_err(|fault| explained(fault, expr, scope))
     }
 
     /// Numbers in a list.
     pub(super) fn numbers(&self, expr: &Expr, scope: &Scope) -> Result<Vec<Ratio>, Fault> {
         let items = self.list(expr, scope)?;
-        items.iter().map(|v| as_number(v, expr.span)).collect()
+        items.iter().map(|v| as_number(v, expr.span).map_err(|fault| explained(fault, expr, scope))).collect()
     }
 
     /// The text of a template.
@@ -322,6 +335,50 @@ impl Evaluator {
                 }
             }
         }
+    }
+}
+
+/// Where an argument's value was written: where it stands, or, if it only names a parameter, where that has its value from.
+pub(super) fn origin(argument: &Argument, scope: &Scope) -> Option<Span> {
+    if let Argument::Text { template: Ok(template), .. } = argument
+        && let Some(Expr { kind: ExprKind::Parameter(name), .. }) = template.as_expression()
+    {
+        return scope.origin(name);
+    }
+    Some(argument.span())
+}
+
+/// Adds to an error where the parameters of the expression have their values from.
+fn explained(fault: Fault, expr: &Expr, scope: &Scope) -> Fault {
+    /// More places than this say nothing.
+    const SHOWN: usize = 3;
+    let Fault::Error(mut diagnostic) = fault else { return fault };
+    let mut names = Vec::new();
+    parameters(expr, &mut names);
+    for name in names.into_iter().take(SHOWN) {
+        if let Some(origin) = scope.origin(name) {
+            diagnostic.related.push((origin, format!("`{name}` comes from here")));
+        }
+    }
+    Fault::Error(diagnostic)
+}
+
+/// The parameters that an expression names, each once.
+fn parameters<'e>(expr: &'e Expr, names: &mut Vec<&'e str>) {
+    match &expr.kind {
+        ExprKind::Number(_) | ExprKind::Bool(_) | ExprKind::Text(_) | ExprKind::Broken => {}
+        ExprKind::Parameter(name) => {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        ExprKind::Negate(operand) | ExprKind::Not(operand) => parameters(operand, names),
+        ExprKind::Index(left, right) | ExprKind::Binary(_, left, right) => {
+            parameters(left, names);
+            parameters(right, names);
+        }
+        ExprKind::Choose(parts) => parts.iter().for_each(|part| parameters(part, names)),
+        ExprKind::List(parts) | ExprKind::Call(_, parts) => parts.iter().for_each(|part| parameters(part, names)),
     }
 }
 

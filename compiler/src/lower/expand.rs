@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::Lowering;
+use super::eval::origin;
 use super::layers::needs_path;
 use super::value::{Scope, Value};
 use crate::diagnostic::{Code, Diagnostic};
@@ -315,7 +316,7 @@ impl Lowering<'_, '_> {
             let scope = match (index, i64::try_from(i)) {
                 (Some(index), Ok(i)) => {
                     let mut scope = Scope::inside(Rc::clone(place.scope));
-                    scope.names.insert(index.to_owned(), Value::Number(Ratio::whole(i)));
+                    scope.insert(index, Value::Number(Ratio::whole(i)), None);
                     Rc::new(scope)
                 }
                 (Some(_) | None, _) => Rc::clone(place.scope),
@@ -349,14 +350,16 @@ impl Lowering<'_, '_> {
         let mut scope = Scope::inside(Rc::clone(&self.globals));
         for param in &block.params {
             let argument = arguments.iter().find(|(name, _)| name.value == param.name.value);
-            let value = match (argument, &param.default) {
-                (Some((_, argument)), _) => self.evaluator.argument(argument, place.scope),
-                (None, Some(default)) => self.evaluator.argument(default, &scope),
+            let (value, origin) = match (argument, &param.default) {
+                (Some((_, argument)), _) => {
+                    (self.evaluator.argument(argument, place.scope), origin(argument, place.scope))
+                }
+                (None, Some(default)) => (self.evaluator.argument(default, &scope), origin(default, &scope)),
                 // Reported by the reader.
-                (None, None) => Ok(Value::Unknown),
+                (None, None) => (Ok(Value::Unknown), None),
             };
             let value = self.take(value).unwrap_or(Value::Unknown);
-            scope.names.insert(param.name.value.clone(), value);
+            scope.insert(&param.name.value, value, origin);
         }
         let scope = Rc::new(scope);
         let inner = Place { scope: &scope, path: place.path, register: place.register };

@@ -208,24 +208,21 @@ impl Lowering<'_, '_> {
 
     /// A number above 0.
     pub(super) fn positive(&mut self, expr: &Expr, scope: &Scope) -> Option<Ratio> {
-        let number = self.evaluator.number(expr, scope);
-        let number = self.take(number)?;
-        if number.is_positive() {
-            return Some(number);
-        }
-        let message = format!("this should be above 0, but it is {number}");
-        self.report(Diagnostic::new(Code::OutOfRange, expr.span, message).hint("write a number such as 1 or 1/16"));
-        None
+        let number = self.evaluator.positive(expr, scope);
+        self.take(number)
     }
 
     fn groups(&mut self, groups: Option<&Argument>, scope: &Scope) -> Option<Groups> {
         let Some(argument) = groups else { return Some(Groups::Count(1)) };
         let value = self.evaluator.argument(argument, scope);
         let value = self.take(value)?;
-        if let Value::Text(text) = &value
-            && &*text.text == "depthwise"
-        {
-            return Some(Groups::Depthwise);
+        if let (Value::Text(text), Value::Text(_)) = (&value, value.meaning()) {
+            if &*text.text == "depthwise" {
+                return Some(Groups::Depthwise);
+            }
+            let message = format!("`{}` is no number of groups", crate::spec::shortened(&text.text));
+            self.report(Diagnostic::new(Code::Expression, argument.span(), message).hint("a number, or `depthwise`"));
+            return None;
         }
         let count = super::eval::as_count(&value, argument.span(), 1);
         self.take(count).map(Groups::Count)
@@ -254,7 +251,7 @@ impl Lowering<'_, '_> {
     fn scale_shape(&mut self, expr: &Expr, channels: usize, scope: &Rc<Scope>) -> Option<Vec<usize>> {
         let mut inner = Scope::inside(Rc::clone(scope));
         let count = i64::try_from(channels).map_or(Value::Unknown, |c| Value::Number(Ratio::whole(c)));
-        inner.names.insert("C".to_owned(), count);
+        inner.insert("C", count, None);
         let sizes = self.evaluator.sizes(expr, &inner, 1);
         match self.take(sizes)? {
             Sizes::Each(sizes) => Some(sizes),

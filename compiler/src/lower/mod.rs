@@ -14,6 +14,7 @@ mod warehouses;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use self::eval::origin;
 use self::eval::{Evaluator, Fault};
 use self::expand::{Names, Place};
 use self::value::{Scope, Value};
@@ -26,7 +27,6 @@ use crate::spec::{Param, Spec};
 /// Expands blocks, repetition and parameters, and computes all shapes. Errors go to `diagnostics`; the result is there if
 /// there was none.
 pub fn lower(spec: &Spec, diagnostics: &mut Diagnostics) -> Option<Network> {
-    let before = diagnostics.len();
     let mut lowering = Lowering {
         spec,
         diagnostics,
@@ -43,7 +43,7 @@ pub fn lower(spec: &Spec, diagnostics: &mut Diagnostics) -> Option<Network> {
         stopped: false,
     };
     let network = lowering.network();
-    network.filter(|_| diagnostics.len() == before)
+    network.filter(|_| diagnostics.is_empty())
 }
 
 /// A value whose shape may be unknown.
@@ -79,7 +79,6 @@ struct Lowering<'s, 'd> {
 impl Lowering<'_, '_> {
     fn network(&mut self) -> Option<Network> {
         let spec = self.spec;
-        let before = self.diagnostics.len();
         self.globals = Rc::new(self.parameters(&spec.params));
         let scope = Rc::clone(&self.globals);
         let inputs = self.inputs();
@@ -89,19 +88,19 @@ impl Lowering<'_, '_> {
             _ => None,
         };
         let result = self.list(&spec.layers, single, &Place { scope: &scope, path: "", register: 0 }, &mut names);
-        if self.layers.is_empty() && self.diagnostics.len() == before {
+        if self.layers.is_empty() && self.diagnostics.is_empty() {
             let hint = "a network has at least one layer";
             let span = Span { end: spec.span.start, ..spec.span };
             self.report(Diagnostic::new(Code::MissingField, span, "`layers` comes out empty").hint(hint));
         }
         let outputs = self.outputs(result, &names);
-        self.check_inputs_used(&inputs, &outputs, before);
+        self.check_inputs_used(&inputs, &outputs);
         let image = spec.image.as_ref().and_then(|image| self.image(image, &inputs));
 
         let mut registration: Vec<LayerId> = (0..self.layers.len()).map(LayerId::from_index).collect();
         registration.sort_by_key(|id| self.registers.get(id.index()).copied());
-        let warehouses = self.warehouses(&registration, before);
-        if self.diagnostics.len() > before {
+        let warehouses = self.warehouses(&registration);
+        if !self.diagnostics.is_empty() {
             return None;
         }
         let values: Option<Vec<ir::Value>> = std::mem::take(&mut self.values)
@@ -125,20 +124,20 @@ impl Lowering<'_, '_> {
     fn parameters(&mut self, params: &[Param]) -> Scope {
         let mut scope = Scope::default();
         for param in params {
-            let value = match &param.default {
+            let (value, origin) = match &param.default {
                 Some(argument) => {
                     let value = self.evaluator.argument(argument, &scope);
-                    self.take(value).unwrap_or(Value::Unknown)
+                    (self.take(value).unwrap_or(Value::Unknown), origin(argument, &scope))
                 }
                 None => {
                     let name = &param.name.value;
                     let message = format!("parameter `{name}` must be set");
                     let hint = format!("pass `--set {name}=...`, or set it in a spec that extends this one");
                     self.report(Diagnostic::new(Code::MissingField, param.name.span, message).hint(hint));
-                    Value::Unknown
+                    (Value::Unknown, None)
                 }
             };
-            scope.names.insert(param.name.value.clone(), value);
+            scope.insert(&param.name.value, value, origin);
         }
         scope
     }
@@ -186,9 +185,9 @@ impl Lowering<'_, '_> {
         }
     }
 
-    /// Whether a port's value is read by a layer or handed out.
-    fn check_inputs_used(&mut self, inputs: &[Port], outputs: &[Port], before: usize) {
-        if self.diagnostics.len() > before {
+    /// Reports inputs that no layer reads and no output hands out, unless a layer may just not have been understood.
+    fn check_inputs_used(&mut self, inputs: &[Port], outputs: &[Port]) {
+        if !self.diagnostics.is_empty() {
             return;
         }
         for (port, declared) in inputs.iter().zip(&self.spec.inputs) {

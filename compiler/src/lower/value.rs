@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use crate::source::Span;
 use crate::spec::Ratio;
 
 /// What an expression or a parameter comes to.
@@ -45,12 +46,20 @@ impl Value {
     }
 }
 
+/// What a name stands for.
+#[derive(Debug)]
+struct Binding {
+    value: Value,
+    /// Where the value was written: in a declaration, in the use of a block, or in a setting.
+    origin: Option<Span>,
+}
+
 /// Names and their values.
 #[derive(Debug, Default)]
 pub(super) struct Scope {
-    pub(super) names: BTreeMap<String, Value>,
+    names: BTreeMap<String, Binding>,
     /// Where to look for what is not here.
-    pub(super) outer: Option<Rc<Scope>>,
+    outer: Option<Rc<Scope>>,
 }
 
 impl Scope {
@@ -59,12 +68,26 @@ impl Scope {
         Self { names: BTreeMap::new(), outer: Some(outer) }
     }
 
+    /// Gives a name a value.
+    pub(super) fn insert(&mut self, name: &str, value: Value, origin: Option<Span>) {
+        self.names.insert(name.to_owned(), Binding { value, origin });
+    }
+
     /// The value of a name.
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        self.binding(name).map(|b| &b.value)
+    }
+
+    /// Where the value of a name was written.
+    pub(super) fn origin(&self, name: &str) -> Option<Span> {
+        self.binding(name).and_then(|b| b.origin)
+    }
+
+    fn binding(&self, name: &str) -> Option<&Binding> {
         let mut scope = Some(self);
         while let Some(current) = scope {
-            if let Some(value) = current.names.get(name) {
-                return Some(value);
+            if let Some(binding) = current.names.get(name) {
+                return Some(binding);
             }
             scope = current.outer.as_deref();
         }

@@ -40,10 +40,10 @@ impl Lowering<'_, '_> {
         Some(Some(id))
     }
 
-    /// All warehouses in checkpoint order; the layers' ids are changed to it. If anything was wrong since `before`, names
-    /// that no layer uses are not held against the spec: the layer may just not have been understood.
-    pub(super) fn warehouses(&mut self, registration: &[LayerId], before: usize) -> Vec<Warehouse> {
-        let is_sound = self.diagnostics.len() == before;
+    /// All warehouses in checkpoint order; the layers' ids are changed to it. If anything was wrong before, names that no
+    /// layer uses are not held against the spec: the layer may just not have been understood.
+    pub(super) fn warehouses(&mut self, registration: &[LayerId]) -> Vec<Warehouse> {
+        let is_sound = self.diagnostics.is_empty();
         let order = self.order(registration, is_sound);
         let mut places = vec![None; order.len()];
         for (place, id) in order.iter().enumerate() {

@@ -12,6 +12,7 @@ pub mod fields;
 mod merge;
 mod node;
 mod number;
+mod parse;
 mod read;
 mod read_items;
 mod read_values;
@@ -84,7 +85,7 @@ pub(crate) fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str> + 
     }
     let mut names: Vec<String> = known.clone().take(SHOWN).map(|n| format!("`{n}`")).collect();
     if names.is_empty() {
-        return "there are none here".to_owned();
+        return "none is declared".to_owned();
     }
     if known.count() > SHOWN {
         names.push("...".to_owned());

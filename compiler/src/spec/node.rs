@@ -80,7 +80,7 @@ impl Kind {
 pub(super) fn parse(text: &str, file: FileId, diagnostics: &mut Diagnostics) -> Option<Node> {
     let mark = scan::scan(text, file, diagnostics)?;
     let before = diagnostics.len();
-    find_duplicates(&mark, diagnostics);
+    check_marks(&mark, diagnostics);
     if diagnostics.len() > before {
         return None;
     }
@@ -89,8 +89,10 @@ pub(super) fn parse(text: &str, file: FileId, diagnostics: &mut Diagnostics) -> 
         Err(error) => {
             let start = error.location().map_or(0, |l| l.index()).min(text.len());
             let start = u32::try_from(start).unwrap_or(0);
-            let span = Span { file, start, end: start };
-            diagnostics.push(Diagnostic::new(Code::Syntax, span, format!("this is not YAML: {error}")));
+            // The place is shown anyway.
+            let message = error.to_string();
+            let reason = message.rsplit_once(" at line ").map_or(message.as_str(), |(reason, _)| reason);
+            diagnostics.push(scan::not_yaml(Span { file, start, end: start }, reason));
             return None;
         }
     };
@@ -98,20 +100,29 @@ pub(super) fn parse(text: &str, file: FileId, diagnostics: &mut Diagnostics) -> 
     (diagnostics.len() == before).then_some(node)
 }
 
-/// Reports keys that a mapping has twice, and keys that are no scalars.
-fn find_duplicates(mark: &Mark, diagnostics: &mut Diagnostics) {
+/// Reports keys that a mapping has twice, keys that are no scalars, and numbers too large for any reader.
+fn check_marks(mark: &Mark, diagnostics: &mut Diagnostics) {
     match &mark.kind {
-        MarkKind::Scalar(_) => {}
+        MarkKind::Scalar { text, plain } => {
+            let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+            let is_integer = *plain && !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit());
+            if is_integer && text.parse::<i64>().is_err() && text.parse::<u64>().is_err() {
+                diagnostics.push(
+                    Diagnostic::new(Code::OutOfRange, mark.span, "this number is too large to compute with")
+                        .hint("numbers are exact ratios of two 64-bit integers; a text of digits needs quotes"),
+                );
+            }
+        }
         MarkKind::List(items) => {
             for item in items {
-                find_duplicates(item, diagnostics);
+                check_marks(item, diagnostics);
             }
         }
         MarkKind::Map(entries) => {
             let mut seen = std::collections::BTreeMap::new();
             for (key, value) in entries {
                 match &key.kind {
-                    MarkKind::Scalar(text) => {
+                    MarkKind::Scalar { text, .. } => {
                         if let Some(first) = seen.insert(text.as_str(), key.span) {
                             diagnostics.push(
                                 Diagnostic::new(Code::Duplicate, key.span, format!("the key `{text}` occurs twice"))
@@ -125,7 +136,7 @@ fn find_duplicates(mark: &Mark, diagnostics: &mut Diagnostics) {
                             .hint("a text that contains `{`, `[` or `: ` needs quotes"),
                     ),
                 }
-                find_duplicates(value, diagnostics);
+                check_marks(value, diagnostics);
             }
         }
     }
@@ -135,13 +146,13 @@ fn find_duplicates(mark: &Mark, diagnostics: &mut Diagnostics) {
 fn join(mark: Mark, value: Value, text: &str, diagnostics: &mut Diagnostics) -> Node {
     let span = mark.span;
     let kind = match (mark.kind, value) {
-        (MarkKind::Scalar(_), Value::Null) => Kind::Null,
-        (MarkKind::Scalar(_), Value::Bool(value)) => Kind::Bool(value),
-        (MarkKind::Scalar(written), Value::Number(number)) => {
+        (MarkKind::Scalar { .. }, Value::Null) => Kind::Null,
+        (MarkKind::Scalar { .. }, Value::Bool(value)) => Kind::Bool(value),
+        (MarkKind::Scalar { text: written, .. }, Value::Number(number)) => {
             let value = number.as_i64().map(Ratio::whole).or_else(|| Ratio::parse(&written));
             Kind::Number(Number { written, value })
         }
-        (MarkKind::Scalar(_), Value::String(value)) => {
+        (MarkKind::Scalar { .. }, Value::String(value)) => {
             let origin = origin(&value, span, text);
             Kind::Text(Text { value, origin })
         }
@@ -153,14 +164,14 @@ fn join(mark: Mark, value: Value, text: &str, diagnostics: &mut Diagnostics) -> 
             for ((key, value), (_, meaning)) in marks.into_iter().zip(values) {
                 let key_span = key.span;
                 // Keys are names, whatever YAML takes them for: `1:` is the key `1`.
-                let MarkKind::Scalar(key) = key.kind else { continue };
+                let MarkKind::Scalar { text: key, .. } = key.kind else { continue };
                 let value = join(value, meaning, text, diagnostics);
                 entries.push(Entry { key: Spanned::new(key, key_span), value });
             }
             Kind::Map(Map { entries })
         }
         (
-            MarkKind::Scalar(_) | MarkKind::List(_) | MarkKind::Map(_),
+            MarkKind::Scalar { .. } | MarkKind::List(_) | MarkKind::Map(_),
             Value::Null
             | Value::Bool(_)
             | Value::Number(_)

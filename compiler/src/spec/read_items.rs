@@ -4,15 +4,16 @@ use super::fields::{COMMON, Field, Form, ITEMS};
 use super::node::{Kind, Node};
 use super::read_values::{Keys, Reader};
 use super::suggestion;
+use super::template::Template;
 use super::tree::{Argument, ConvFields, Item, ItemKind, Operand, Operation};
-use crate::diagnostic::Code;
+use crate::diagnostic::{Code, nearest};
 use crate::ir::Activation;
 use crate::source::{Span, Spanned};
 
 impl Reader<'_> {
     /// A list of items.
     pub(super) fn items(&mut self, node: &Node) -> Vec<Item> {
-        let nodes = self.list(node, "this is a list of items", "put `- ` before each operation");
+        let nodes = self.list(node, "a list of items belongs here", "put `- ` before each operation");
         nodes.iter().map(|n| self.item(n)).collect()
     }
 
@@ -85,7 +86,7 @@ impl Reader<'_> {
         match value {
             Some(node) => self.keys(node, span, &owner, &[own, COMMON]),
             None => {
-                self.check_required(Keys::NONE, span, &owner, &[own]);
+                self.check_required(Keys::NONE, span, &owner, &[own], &[]);
                 Some(Keys::NONE)
             }
         }
@@ -93,6 +94,7 @@ impl Reader<'_> {
 
     fn block_keys<'n>(&mut self, value: Option<&'n Node>, span: Span, name: &str, index: usize) -> Option<Keys<'n>> {
         let params = self.blocks.get(index).map_or_else(Vec::new, |(_, params)| params.clone());
+        let mut misspelt = Vec::new();
         let keys = match value.map(|n| (n, &n.kind)) {
             None => Keys::NONE,
             Some((node, Kind::Map(map))) => {
@@ -100,6 +102,7 @@ impl Reader<'_> {
                 for entry in &map.entries {
                     let key = entry.key.value.as_str();
                     if !known.clone().any(|k| k == key) {
+                        misspelt.extend(nearest(key, known.clone()));
                         let hint = suggestion(key, known.clone(), "its parameters are");
                         let message = format!("block `{name}` has no parameter `{key}`");
                         self.error(Code::UnknownField, entry.key.span, message, hint);
@@ -114,7 +117,7 @@ impl Reader<'_> {
             }
         };
         for (parameter, is_required) in &params {
-            if *is_required && keys.get(parameter).is_none() {
+            if *is_required && keys.get(parameter).is_none() && !misspelt.contains(&parameter.as_str()) {
                 let message = format!("block `{name}` needs `{parameter}`");
                 self.error(Code::MissingField, span, message, format!("add `{parameter}: ...`"));
             }
@@ -163,7 +166,7 @@ impl Reader<'_> {
             Kind::List(_) => {
                 let hint = "only `add` and `concat` take several";
                 self.wrong_type(node, &format!("`{name}` takes one value"), hint);
-                vec![Operand::Named(self.template(&Node { span: node.span, kind: Kind::Null }))]
+                vec![Operand::Named(Template::broken(node.span))]
             }
             Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) | Kind::Map(_) => {
                 vec![Operand::Named(self.template(node))]

@@ -1,12 +1,13 @@
 //! Reader: mappings by their tables of keys, and the values that fields take.
 
-use super::expr::{self, Expr, ExprKind, Written};
+use super::expr::{self, Expr, ExprKind};
 use super::fields::Field;
 use super::node::{Kind, Map, Node, Text};
+use super::parse::{self, Written};
 use super::suggestion;
 use super::template::{self, Template};
 use super::tree::Argument;
-use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, nearest};
 use crate::source::{Span, Spanned};
 
 /// Longest name of anything, in bytes.
@@ -69,28 +70,38 @@ impl Reader<'_> {
         let Kind::Map(map) = &node.kind else {
             self.wrong_type(
                 node,
-                &format!("{owner} has fields"),
+                &format!("{owner} takes fields"),
                 "write them as `{ field: value, ... }` or one a line",
             );
             return None;
         };
         let known = tables.iter().flat_map(|t| t.iter().map(|f| f.name));
+        let mut misspelt = Vec::new();
         for entry in &map.entries {
             let name = entry.key.value.as_str();
             if !known.clone().any(|k| k == name) {
+                misspelt.extend(nearest(name, known.clone()));
                 let hint = suggestion(name, known.clone(), "its fields are");
-                self.error(Code::UnknownField, entry.key.span, format!("{owner} has no field `{name}`"), hint);
+                let message = format!("{owner} has no field `{}`", shortened(name));
+                self.error(Code::UnknownField, entry.key.span, message, hint);
             }
         }
         let keys = Keys { map: Some(map) };
-        self.check_required(keys, span, owner, tables);
+        self.check_required(keys, span, owner, tables, &misspelt);
         Some(keys)
     }
 
-    /// Reports required keys that are absent.
-    pub(super) fn check_required(&mut self, keys: Keys<'_>, span: Span, owner: &str, tables: &[&[Field]]) {
+    /// Reports required keys that are absent, but for those that seem to be misspelt.
+    pub(super) fn check_required(
+        &mut self,
+        keys: Keys<'_>,
+        span: Span,
+        owner: &str,
+        tables: &[&[Field]],
+        misspelt: &[&str],
+    ) {
         for field in tables.iter().flat_map(|t| t.iter()).filter(|f| f.required) {
-            if keys.get(field.name).is_none() {
+            if keys.get(field.name).is_none() && !misspelt.contains(&field.name) {
                 let message = format!("{owner} needs `{}`", field.name);
                 self.error(Code::MissingField, span, message, format!("add `{}: ...`", field.name));
             }
@@ -125,7 +136,7 @@ impl Reader<'_> {
                     ExprKind::Broken
                 }
             },
-            Kind::Text(text) => match expr::parse(written(node, text)) {
+            Kind::Text(text) => match parse::parse(written(node, text)) {
                 Ok(expr) => return expr,
                 Err(error) => {
                     self.diagnostics.push(error);
@@ -166,8 +177,7 @@ impl Reader<'_> {
                 );
             }
         }
-        let broken = Expr { span: node.span, kind: ExprKind::Broken };
-        Template { span: node.span, parts: vec![template::Part::Value(broken)] }
+        Template::broken(node.span)
     }
 
     /// The template of a key, if it is there.
@@ -182,7 +192,7 @@ impl Reader<'_> {
                 let written = written(node, text);
                 Argument::Text {
                     span: node.span,
-                    expression: expr::parse(written).map_err(Box::new),
+                    expression: parse::parse(written).map_err(Box::new),
                     template: template::parse(written).map_err(Box::new),
                 }
             }

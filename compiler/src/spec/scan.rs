@@ -22,8 +22,13 @@ pub(super) struct Mark {
 
 #[derive(Debug)]
 pub(super) enum MarkKind {
-    /// The scalar's text, with quotes and escapes resolved.
-    Scalar(String),
+    /// A scalar.
+    Scalar {
+        /// Its text, with quotes and escapes resolved.
+        text: String,
+        /// Whether it stands without quotes.
+        plain: bool,
+    },
     List(Vec<Mark>),
     /// Keys and values, as written.
     Map(Vec<(Mark, Mark)>),
@@ -72,14 +77,14 @@ pub(super) fn scan(text: &str, file: FileId, diagnostics: &mut Diagnostics) -> O
                 let at = offset(error.marker().index());
                 let end = text.get(at as usize..).and_then(|t| t.chars().next()).map_or(0, char::len_utf8);
                 let span = Span { file, start: at, end: at + u32::try_from(end).unwrap_or(0) };
-                builder.diagnostics.push(syntax(span, format!("this is not YAML: {}", error.info())));
+                builder.diagnostics.push(not_yaml(span, error.info()));
                 return None;
             }
         }
     }
     let root = builder.root;
     if root.is_none() && diagnostics.len() == before {
-        diagnostics.push(syntax(Span { end: 0, ..whole }, "the file is empty"));
+        diagnostics.push(syntax(Span { end: 0, ..whole }, "the file is empty").hint("a spec begins with `kwc: 1`"));
     }
     root.filter(|_| diagnostics.len() == before)
 }
@@ -106,7 +111,7 @@ impl Builder<'_> {
             }
             Event::Alias(_) => {
                 self.unused_part(span, "an alias");
-                self.push(Mark { span, kind: MarkKind::Scalar(String::new()) });
+                self.push(Mark { span, kind: MarkKind::Scalar { text: String::new(), plain: true } });
             }
             Event::Scalar(value, style, anchor, tag) => {
                 self.decoration(span, anchor, tag.is_some());
@@ -115,7 +120,8 @@ impl Builder<'_> {
                 }
                 // A scalar that isn't written at all stands between its neighbours.
                 let span = if value.is_empty() && style == ScalarStyle::Plain { empty(span, text) } else { span };
-                self.push(Mark { span, kind: MarkKind::Scalar(value.into_owned()) });
+                let plain = style == ScalarStyle::Plain;
+                self.push(Mark { span, kind: MarkKind::Scalar { text: value.into_owned(), plain } });
             }
             Event::SequenceStart(anchor, tag) => {
                 self.decoration(span, anchor, tag.is_some());
@@ -196,6 +202,12 @@ fn empty(span: Span, text: &str) -> Span {
     let before = text.get(..span.start as usize).unwrap_or("").trim_end().len();
     let at = u32::try_from(before).unwrap_or(span.start);
     Span { file: span.file, start: at, end: at }
+}
+
+/// What a reader of YAML says about a text that isn't.
+pub(super) fn not_yaml(span: Span, reason: &str) -> Diagnostic {
+    let hint = "check brackets, quotes and indentation from here upwards; indentation is made of spaces";
+    syntax(span, format!("this is not YAML: {reason}")).hint(hint)
 }
 
 fn syntax(span: Span, message: impl Into<String>) -> Diagnostic {

@@ -1,6 +1,7 @@
 //! Templates: names with parameters in them, such as `layer${stage + 1}.$i`.
 
-use super::expr::{self, Expr, ExprParser, Written, identifier_length};
+use super::expr::{Expr, ExprKind, identifier_length};
+use super::parse::{self, ExprParser, Written};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
 
@@ -29,6 +30,12 @@ impl Template {
         Self { span, parts: vec![Part::Literal(text.into())] }
     }
 
+    /// Stands for something that could not be read, and was reported.
+    #[must_use]
+    pub(super) fn broken(span: Span) -> Self {
+        Self { span, parts: vec![Part::Value(Expr { span, kind: ExprKind::Broken })] }
+    }
+
     /// The expression, if the template is one and nothing else.
     #[must_use]
     pub fn as_expression(&self) -> Option<&Expr> {
@@ -41,7 +48,7 @@ impl Template {
 
 /// Parses a text in which `$name`, `$name[index]` and `${expression}` stand for values.
 pub(super) fn parse(written: Written<'_>) -> Result<Template, Diagnostic> {
-    expr::check_length(written)?;
+    parse::check_length(written)?;
     let mut parts = Vec::new();
     let mut position = 0;
     while let Some(rest) = written.text.get(position..).filter(|r| !r.is_empty()) {
