@@ -1,1 +1,164 @@
 //! Errors for people: every kind, as it is printed.
+//!
+//! Every file in `cases/errors` is a spec with something wrong. To add a case, drop a file and accept its snapshot, which
+//! shows the spec and what is said about it. Lines `# --set name=value` at the top are settings.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kwc_compiler::diagnostic::{Code, Diagnostic, Diagnostics};
+use kwc_compiler::pipeline::{self, Failure, Setting};
+use kwc_compiler::source::{Files, Memory, Sources, Span, relative_to};
+
+/// The folder of the cases; paths are relative to it.
+struct Cases(PathBuf);
+
+impl Files for Cases {
+    fn read(&self, path: &str) -> Result<String, String> {
+        fs::read_to_string(self.0.join(path)).map_err(|_| "no such file".to_owned())
+    }
+
+    fn resolve(&self, from: &str, relative: &str) -> String {
+        relative_to(from, relative)
+    }
+}
+
+fn cases() -> (Cases, Vec<String>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/errors");
+    let entries = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = entries.filter(|name| name.ends_with(".yaml")).collect();
+    names.sort();
+    (Cases(folder), names)
+}
+
+fn settings(text: &str) -> Vec<Setting> {
+    let lines = text.lines().map_while(|line| line.strip_prefix("# --set "));
+    let pairs = lines.map(|line| line.split_once('=').unwrap());
+    pairs.map(|(name, value)| Setting { name: name.to_owned(), value: value.to_owned() }).collect()
+}
+
+fn failure(files: &Cases, name: &str) -> Failure {
+    let settings = settings(&files.read(name).unwrap());
+    match pipeline::front(name, files, &settings) {
+        Ok(_) => panic!("{name} should not be right"),
+        Err(failure) => failure,
+    }
+}
+
+/// The spec as the snapshots show it: its beginning, if it is long.
+fn shown(text: &str) -> String {
+    let lines = text.lines().map(|line| {
+        if line.chars().count() <= 160 {
+            line.to_owned()
+        } else {
+            line.chars().take(160).chain("...".chars()).collect()
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn errors_are_printed_as_the_snapshots_show() {
+    let (files, names) = cases();
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("../../cases/errors/snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| {
+        for name in names {
+            let failure = failure(&files, &name);
+            let spec = shown(&files.read(&name).unwrap());
+            let printed = failure.diagnostics.render(&failure.sources, false);
+            insta::assert_snapshot!(
+                name.trim_end_matches(".yaml"),
+                format!("{spec}\n\n{}\n\n{printed}", "-".repeat(80))
+            );
+        }
+    });
+}
+
+#[test]
+fn every_code_has_a_case() {
+    let (files, names) = cases();
+    let found: BTreeSet<&str> =
+        names.iter().flat_map(|name| failure(&files, name).diagnostics).map(|d| d.code.id()).collect();
+    // All but K0099, which no spec should be able to cause.
+    let all = "K0001 K0002 K0010 K0011 K0012 K0013 K0020 K0021 K0022 K0023 K0030 K0031 K0040 K0041 K0042 K0043 K0044";
+    assert_eq!(found, all.split(' ').collect());
+}
+
+#[test]
+fn every_error_has_a_place_and_a_way_out() {
+    let (files, names) = cases();
+    for name in names {
+        let failure = failure(&files, &name);
+        for diagnostic in failure.diagnostics.iter() {
+            let message = &diagnostic.message;
+            assert!(diagnostic.span.is_some() || diagnostic.code == Code::File, "{name}: `{message}` has no place");
+            // What the readers of YAML say has no way out but to write YAML.
+            assert!(diagnostic.hint.is_some() || diagnostic.code == Code::Syntax, "{name}: `{message}` has no hint");
+            let text = diagnostic.span.map(|span| {
+                let file = failure.sources.file(span.file).expect("a file");
+                file.text.get(span.start as usize..span.end as usize)
+            });
+            assert!(text.is_none_or(|text| text.is_some()), "{name}: `{message}` points beside its file");
+        }
+    }
+}
+
+#[test]
+fn a_mistake_in_one_item_does_not_hide_the_next() {
+    let (files, _) = cases();
+    let failure = failure(&files, "shape_conv.yaml");
+    let lines: Vec<usize> =
+        failure.diagnostics.iter().map(|d| failure.sources.position(d.span.unwrap()).line).collect();
+    assert_eq!(lines, [5, 6, 7, 8, 9, 10, 13]);
+}
+
+#[test]
+fn a_missing_spec_is_an_error() {
+    let failure = pipeline::front("nowhere.yaml", &Memory::default(), &[]).unwrap_err();
+    insta::assert_snapshot!(failure.diagnostics.render(&failure.sources, false), @r"
+    error[K0002]: can't read `nowhere.yaml`: no such file
+     |
+     = help: give the path of a spec
+
+    1 error
+    ");
+}
+
+#[test]
+fn editors_get_places_as_numbers() {
+    let text = "kwc: 1\nname: é\nlayers: []\n";
+    let mut sources = Sources::default();
+    let file = sources.add("a.yaml", text);
+    let start = u32::try_from(text.find('é').unwrap()).unwrap();
+    let mut diagnostics = Diagnostics::default();
+    let span = Span { file, start, end: start + 2 };
+    diagnostics.push(Diagnostic::new(Code::WrongType, span, "no name").hint("another"));
+    diagnostics.push(Diagnostic::global(Code::File, "gone"));
+    let expected = serde_json::json!([
+        {
+            "code": "K0012", "message": "no name", "file": "a.yaml", "line": 2, "column": 7, "text": "é", "label": "",
+            "hint": "another"
+        },
+        {
+            "code": "K0002", "message": "gone", "file": null, "line": null, "column": null, "text": null, "label": "",
+            "hint": null
+        },
+    ]);
+    assert_eq!(diagnostics.to_json(&sources), expected);
+}
+
+#[test]
+fn only_the_first_hundred_errors_are_printed() {
+    let mut text = String::from("kwc: 1\nname: many\ninput: { channels: 3 }\nlayers:\n");
+    for _ in 0..150 {
+        text.push_str("  - bogus\n");
+    }
+    let failure = pipeline::front("many.yaml", &Memory::default().with("many.yaml", text), &[]).unwrap_err();
+    assert_eq!(failure.diagnostics.iter().count(), 100);
+    let printed = failure.diagnostics.render(&failure.sources, false);
+    assert!(printed.ends_with("150 errors, the first 100 of them above\n"), "{printed}");
+}
