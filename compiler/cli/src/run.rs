@@ -80,15 +80,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut inputs = Inputs::open(&arguments.input, network)?;
     let mut model = opened.load()?;
 
-    let mut results = ports(&model, network);
     let samples = inputs.samples();
+    let mut results = ports(&model, network, samples)?;
     let bar = progress::bar("Running", samples);
     for start in (0..samples).step_by(usize::from(arguments.batch)) {
         let range = start..(start + usize::from(arguments.batch)).min(samples);
         let count = range.len();
-        let values = inputs.read(range)?;
-        let slices: Vec<&[f32]> = values.iter().map(Vec::as_slice).collect();
-        model.run(count, &slices)?;
+        run_batch(&mut model, count, inputs.read(range)?)?;
         for result in &mut results {
             let values = match result.port {
                 Port::Output(i) => model.output(i),
@@ -113,6 +111,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         output.write(|file| state.write_safetensors(file))?;
     }
     text.map_or(Ok(()), |text| terminal::print(&text))
+}
+
+/// Runs the model on one batch. The inputs are gone once the model has them: they can be as large as all else.
+fn run_batch(model: &mut Model, count: usize, inputs: Vec<Vec<f32>>) -> Result<(), Failure> {
+    let slices: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+    model.begin(count, &slices)?;
+    drop(inputs);
+    for step in 0..model.program().steps.len() {
+        model.step(step)?;
+    }
+    Ok(())
 }
 
 /// A tensor that the run makes.
@@ -147,22 +156,24 @@ impl Computed {
     }
 }
 
-fn ports(model: &Model, network: &Network) -> Vec<Computed> {
+/// Room for what the model makes of all samples.
+fn ports(model: &Model, network: &Network, samples: usize) -> Result<Vec<Computed>, Failure> {
     let program = model.program();
-    let outputs = program.outputs.iter().enumerate().map(|(i, port)| Computed {
-        name: port.name.to_string(),
-        port: Port::Output(i),
-        shape: port.shape.to_vec(),
-        joined: false,
-        values: Vec::new(),
-    });
-    let dumps = program.dumps.iter().enumerate().map(|(i, port)| Computed {
-        name: format!("act/{}", port.name),
-        port: Port::Dump(i),
-        shape: port.shape.to_vec(),
+    let computed = |name: String, port: Port, shape: &[usize], joined: bool| {
+        let elements = shape.iter().product::<usize>().saturating_mul(samples);
+        let mut values = Vec::new();
+        values.try_reserve_exact(elements).map_err(|_| {
+            Failure::input(format!("out of memory: `{name}` of {samples} samples has {elements} values"))
+                .hint("run on fewer samples")
+        })?;
+        Ok(Computed { name, port, shape: shape.to_vec(), joined, values })
+    };
+    let outputs = program.outputs.iter().enumerate();
+    let outputs = outputs.map(|(i, port)| computed(port.name.to_string(), Port::Output(i), &port.shape, false));
+    let dumps = program.dumps.iter().enumerate().map(|(i, port)| {
         // What isn't a module is an attention.
-        joined: !network.paths.contains_key(port.name.as_ref()),
-        values: Vec::new(),
+        let joined = !network.paths.contains_key(port.name.as_ref());
+        computed(format!("act/{}", port.name), Port::Dump(i), &port.shape, joined)
     });
     outputs.chain(dumps).collect()
 }
