@@ -2,6 +2,8 @@
 
 mod costs;
 mod eval;
+#[cfg(target_os = "linux")]
+mod memory;
 mod run;
 
 use std::path::Path;
