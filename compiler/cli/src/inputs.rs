@@ -110,7 +110,8 @@ impl Tensors {
                 list(&shape.dims())
             );
             let Some(info) = file.info(&port.name) else {
-                let names: Vec<String> = file.tensors().take(8).map(|(name, _)| format!("`{name}`")).collect();
+                let names: Vec<String> =
+                    file.tensors().take(8).map(|(name, _)| format!("`{}`", name.escape_debug())).collect();
                 let more = if file.tensors().count() > names.len() { ", ..." } else { "" };
                 return Err(Failure::file(path, format!("there is no tensor `{}`", port.name))
                     .hint(format!("{wanted}; the file has {}{more}", names.join(", "))));

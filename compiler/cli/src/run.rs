@@ -26,7 +26,9 @@ const SHOWN: usize = 16;
 
 /// Run a network on tensors or images
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "kwc run <SPEC> --weights <FILE> --input <FILE>... [OPTIONS]",
+    after_help = "\
 Examples:
   kwc run specs/resnet18.yaml --weights kw.pth --input cat.jpg
   kwc run specs/resnet18.yaml --weights kw.pth --input x.safetensors --output y.safetensors
@@ -34,7 +36,8 @@ Examples:
 
 A .safetensors input holds a tensor [samples, shape...] for each input of the spec, by its name (`input` where there is \
 only one), in f32, f16, bf16 or f64. Images (PNG, JPEG) need an `image:` section in the spec; EXIF orientation is ignored. \
-The output file holds the spec's outputs in f32, and dumps as `act/PATH`.")]
+The output file holds the spec's outputs in f32, and dumps as `act/PATH`."
+)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     spec: SpecArguments,
