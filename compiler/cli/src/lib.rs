@@ -4,6 +4,7 @@ mod check;
 mod eval;
 mod failure;
 mod images;
+mod init;
 mod inputs;
 mod model;
 mod output;
@@ -24,6 +25,7 @@ const AFTER_HELP: &str = "\
 Examples:
   kwc check specs/*.yaml                  are these specs right?
   kwc plan specs/resnet18.yaml            cells, warehouses, who shares what, cost
+  kwc init SPEC -o FILE --seed 1          a random state, for trying a network out
   kwc run SPEC --weights W --input X      a network's output for tensors or images
   kwc eval SPEC --weights W --data DIR    a classifier's accuracy
 
@@ -47,6 +49,7 @@ struct Cli {
 enum Verb {
     Check(check::Arguments),
     Plan(plan::Arguments),
+    Init(init::Arguments),
     Run(run::Arguments),
     Eval(eval::Arguments),
 }
@@ -58,6 +61,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Plan(arguments) => plan::run(&arguments),
+        Verb::Init(arguments) => init::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Eval(arguments) => eval::run(&arguments),
     };

@@ -19,6 +19,11 @@ impl Bar {
         self.0.set_position(done as u64);
     }
 
+    /// Says how much there is to do.
+    pub(crate) fn lengthen(&self, length: usize) {
+        self.0.set_length(length as u64);
+    }
+
     /// Says that so much more is done.
     pub(crate) fn advance(&self, more: usize) {
         self.0.inc(more as u64);
