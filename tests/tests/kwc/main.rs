@@ -8,6 +8,7 @@ mod digits;
 mod emit;
 mod errors;
 mod golden;
+mod init;
 mod kernels;
 mod layers;
 mod networks;
