@@ -11,7 +11,7 @@ fn snapshot(name: &str) {
     let planned = plan::plan(&checked(&path), &plan::Options::default()).unwrap();
     let code = emit::pretty(emit::model(&planned.program).unwrap()).unwrap();
     let spec = std::fs::read_to_string(&path).unwrap();
-    insta::with_settings!({ prepend_module_to_snapshot => false, snapshot_path => "../snapshots", omit_expression => true }, {
+    insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
         insta::assert_snapshot!(format!("emit_{name}"), format!("{spec}\n---\n{code}"));
     });
 }
