@@ -62,7 +62,7 @@ fn shown(text: &str) -> String {
 fn errors_are_printed_as_the_snapshots_show() {
     let (files, names) = cases();
     let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("../../cases/errors/snapshots");
+    settings.set_snapshot_path("snapshots/errors");
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.bind(|| {
