@@ -2,7 +2,7 @@
 
 use super::node::{self, Kind, Map, Node};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::source::{FileId, Files, Sources};
+use crate::source::{FileId, Files, Sources, Spanned};
 
 /// Longest chain of files.
 const MAX_FILES: usize = 16;
@@ -28,7 +28,7 @@ pub(super) fn read_merged(
     let mut visited = vec![path.to_owned()];
     let mut node = read_one(path, text, sources, diagnostics)?;
     // From the file itself down to the one that extends nothing.
-    while let Some((written, span)) = base_of(&node, diagnostics)? {
+    while let Some(Spanned { value: written, span }) = base_of(&node, diagnostics)? {
         let (from, first) = (visited.last().map_or(path, String::as_str), visited.len() == 1);
         let base = files.resolve(from, &written);
         let error = |code, message: String| Diagnostic::new(code, span, message);
@@ -82,13 +82,13 @@ fn read_one(path: &str, text: String, sources: &mut Sources, diagnostics: &mut D
     Some(node)
 }
 
-/// What a file extends, and where it says so. `None` if that is wrong.
-fn base_of(node: &Node, diagnostics: &mut Diagnostics) -> Option<Option<(String, crate::source::Span)>> {
+/// What a file extends, if it extends something. `None` if it says so in a wrong way, which is reported.
+fn base_of(node: &Node, diagnostics: &mut Diagnostics) -> Option<Option<Spanned<String>>> {
     let Kind::Map(map) = &node.kind else { return Some(None) };
     let Some(entry) = map.get("extends") else { return Some(None) };
     match &entry.value.kind {
         Kind::Null => Some(None),
-        Kind::Text(text) => Some(Some((text.value.clone(), entry.value.span))),
+        Kind::Text(text) => Some(Some(Spanned::new(text.value.clone(), entry.value.span))),
         Kind::Bool(_) | Kind::Number(_) | Kind::List(_) | Kind::Map(_) => {
             let message = format!("`extends` takes the path of a spec, but this is {}", entry.value.kind.describe());
             diagnostics.push(

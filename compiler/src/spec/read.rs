@@ -261,7 +261,7 @@ impl Reader<'_> {
         blocks
     }
 
-    /// A value out of a few, for messages.
+    /// Reports the name of an operation or block that doesn't exist.
     pub(super) fn unknown_item(&mut self, name: &str, span: Span) {
         let names = fields::ITEMS.iter().map(|f| f.name).chain(self.blocks.iter().map(|(n, _)| n.as_str()));
         let hint = suggestion(name, names, "there are");
