@@ -9,9 +9,9 @@ use super::layers::needs_path;
 use super::value::{Scope, Value};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir::{Op, Port, ValueId};
-use crate::source::Span;
+use crate::source::{Span, Spanned};
 use crate::spec::{
-    Argument, Expr, Item, ItemKind, Operand, Ratio, Spec, Template, is_plain_name, shortened, suggestion,
+    Argument, Expr, Item, ItemKind, NAME_HINT, Operand, Ratio, Spec, Template, is_plain_name, shortened, suggestion,
 };
 
 /// Most layers of a network.
@@ -119,6 +119,9 @@ impl Lowering<'_, '_> {
         let register = register.and_then(|r| self.take(r)).unwrap_or(place.register);
         let place = Place { register, ..*place };
         let result = self.expand(item, operands.as_deref(), &place, names);
+        if result.is_none() && passes_nothing_on(item, previous) {
+            return None;
+        }
         let result = result.unwrap_or_else(|| self.unknown());
         self.name_result(item, result, &place, names);
         Some(result)
@@ -151,7 +154,7 @@ impl Lowering<'_, '_> {
             previous
         };
         if item.from.is_empty() {
-            if matches!(item.kind, ItemKind::Broken) {
+            if matches!(item.kind, ItemKind::Broken) || passes_nothing_on(item, previous) {
                 return None;
             }
             return missing_previous(self, item.span).map(|value| vec![value]);
@@ -196,7 +199,7 @@ impl Lowering<'_, '_> {
         let Some(name) = self.take(name) else { return };
         if !is_plain_name(&name) {
             let message = format!("`{}` can't be the name of a value", shortened(&name));
-            self.report(Diagnostic::new(Code::WrongType, template.span, message).hint(crate::spec::NAME_HINT));
+            self.report(Diagnostic::new(Code::WrongType, template.span, message).hint(NAME_HINT));
             return;
         }
         match names.values.get(&name) {
@@ -255,8 +258,8 @@ impl Lowering<'_, '_> {
         let input_or_unknown = |lowering: &mut Self| input.unwrap_or_else(|| lowering.unknown());
         let result = match &item.kind {
             ItemKind::Sequence(layers) => {
-                let input = input_or_unknown(self);
-                self.list(layers, Some(input), &inner, names)
+                let input = if item.from.is_empty() { input } else { Some(input_or_unknown(self)) };
+                self.list(layers, input, &inner, names)
             }
             ItemKind::Residual { body, shortcut } => {
                 let input = input_or_unknown(self);
@@ -302,16 +305,11 @@ impl Lowering<'_, '_> {
         place: &Place<'_>,
         names: &mut Names,
     ) -> Option<ValueId> {
-        let mut current = operands.and_then(|o| o.first().copied()).unwrap_or_else(|| self.unknown());
-        let expr = count?;
-        let count = self.evaluator.count(expr, place.scope, 0);
-        let count = self.take(count)?;
-        if count > MAX_LAYERS {
-            let message = format!("a list can't be repeated {count} times");
-            let hint = format!("a network has at most {MAX_LAYERS} layers");
-            self.report(Diagnostic::new(Code::TooLarge, expr.span, message).hint(hint));
-            return None;
+        let mut current = operands.and_then(|o| o.first().copied());
+        if current.is_none() && !item.from.is_empty() {
+            current = Some(self.unknown());
         }
+        let Some(count) = self.repetitions(count, place.scope) else { return Some(self.unknown()) };
         for i in 0..count {
             let scope = match (index, i64::try_from(i)) {
                 (Some(index), Ok(i)) => {
@@ -324,9 +322,9 @@ impl Lowering<'_, '_> {
             let path = self.path(item, &scope, place.path);
             let around = path.as_deref().unwrap_or(place.path);
             let inner = Place { scope: &scope, path: around, register: place.register };
-            current = self.list(layers, Some(current), &inner, names)?;
-            if let Some(path) = path.filter(|_| item.name.is_some()) {
-                self.paths.insert(path, current);
+            current = self.list(layers, current, &inner, names);
+            if let (Some(path), Some(value)) = (path.filter(|_| item.name.is_some()), current) {
+                self.paths.insert(path, value);
             }
             // An empty list costs something too.
             self.items += 1;
@@ -334,14 +332,28 @@ impl Lowering<'_, '_> {
                 break;
             }
         }
-        Some(current)
+        current
+    }
+
+    /// How often a list is repeated.
+    fn repetitions(&mut self, count: Option<&Expr>, scope: &Scope) -> Option<usize> {
+        let expr = count?;
+        let count = self.evaluator.count(expr, scope, 0);
+        let count = self.take(count)?;
+        if count > MAX_LAYERS {
+            let message = format!("a list can't be repeated {count} times");
+            let hint = format!("a network has at most {MAX_LAYERS} layers");
+            self.report(Diagnostic::new(Code::TooLarge, expr.span, message).hint(hint));
+            return None;
+        }
+        Some(count)
     }
 
     fn block(
         &mut self,
         item: &Item,
         name: &str,
-        arguments: &[(crate::source::Spanned<String>, Argument)],
+        arguments: &[(Spanned<String>, Argument)],
         input: ValueId,
         place: &Place<'_>,
     ) -> Option<ValueId> {
@@ -387,4 +399,18 @@ impl Lowering<'_, '_> {
         self.report(Diagnostic::new(Code::Undefined, template.span, message).hint(hint));
         None
     }
+}
+
+/// Whether an item leaves it to the items inside to say what they take: where nothing comes before it, because the network
+/// has several inputs.
+fn passes_nothing_on(item: &Item, previous: Option<ValueId>) -> bool {
+    let is_list = match &item.kind {
+        ItemKind::Sequence(_) | ItemKind::Repeat { .. } => true,
+        ItemKind::Residual { .. }
+        | ItemKind::Branch { .. }
+        | ItemKind::Block { .. }
+        | ItemKind::Operation(_)
+        | ItemKind::Broken => false,
+    };
+    is_list && previous.is_none() && item.from.is_empty()
 }
