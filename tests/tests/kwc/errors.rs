@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use kwc_compiler::check;
 use kwc_compiler::diagnostic::{Code, Diagnostic, Diagnostics};
+use kwc_compiler::ir::{LayerId, Network, Op, Shape, ValueId};
 use kwc_compiler::pipeline::{self, Failure, Setting};
 use kwc_compiler::source::{Files, Memory, Sources, Span, relative_to};
 
@@ -161,4 +163,66 @@ fn only_the_first_hundred_errors_are_printed() {
     assert_eq!(failure.diagnostics.iter().count(), 100);
     let printed = failure.diagnostics.render(&failure.sources, false);
     assert!(printed.ends_with("150 errors, the first 100 of them above\n"), "{printed}");
+}
+
+/// A network that is right, to be broken by hand: no spec can break these invariants.
+fn sound_network() -> Network {
+    let text = "kwc: 1
+name: sound
+input: { channels: 4, length: 8 }
+layers:
+  - conv: { name: c, out: 6, kernel: 3, warehouse: w }
+  - batch_norm: { name: b }
+  - global_avg_pool: { keep: true }
+  - linear: { name: l, out: 2, warehouse: v }
+";
+    let checked = pipeline::front("a", &Memory::default().with("a", text), &[]).unwrap();
+    checked.network().clone()
+}
+
+/// What is said about a breach, and the breach.
+type Breach = (&'static str, fn(&mut Network));
+
+#[test]
+fn broken_invariants_are_found() {
+    let breaches: [Breach; 15] = [
+        ("layer l0 (`c`) reads what is not there yet", |n| n.layers[0].inputs = vec![ValueId(2)]),
+        ("layer l1 (`b`) reads what is not there yet", |n| n.layers[1].inputs = vec![ValueId(99)]),
+        ("layer l1 (`b`) doesn't make its own result", |n| n.layers[1].output = ValueId(1)),
+        ("layer l0 (`c`) has a warehouse that isn't there", |n| n.warehouses.clear()),
+        ("layer l1 has parameters and no path", |n| n.layers[1].path.clear()),
+        ("the order of registration doesn't hold every layer once", |n| n.registration[0] = LayerId(1)),
+        ("the order of registration doesn't hold every layer once", |n| n.registration.push(LayerId(77))),
+        ("the network has no output", |n| n.outputs.clear()),
+        ("the output `output` is there twice", |n| n.outputs.push(n.outputs[0].clone())),
+        ("the input `input` is no value of the network", |n| n.inputs[0].value = ValueId(50)),
+        ("a module's result is no value of the network", |n| n.paths.extend([("x".to_owned(), ValueId(50))])),
+        ("the settings of warehouse `w` are out of range", |n| n.warehouses[0].settings.budget = f64::NAN),
+        ("layer l1 (`b`) makes [6, 6], not [6, 5]", |n| n.values[2].shape = Shape::map(6, vec![5])),
+        ("the input `input` has the shape [0, 8]", |n| n.values[0].shape = Shape::map(0, vec![8])),
+        ("layer l2 (`c`) makes [6], not [6, 2]", |n| {
+            n.layers[2].path = "c".to_owned();
+            n.values[3].shape = Shape::map(6, vec![2]);
+        }),
+    ];
+    assert!(check::check(sound_network(), &mut Diagnostics::default()).is_some());
+    for (message, break_it) in breaches {
+        let mut network = sound_network();
+        break_it(&mut network);
+        let mut diagnostics = Diagnostics::default();
+        assert!(check::check(network, &mut diagnostics).is_none(), "{message}");
+        let found: Vec<&str> = diagnostics.iter().filter(|d| d.code == Code::Bug).map(|d| d.message.as_str()).collect();
+        assert!(found.contains(&message), "{message}: {found:?}");
+    }
+}
+
+#[test]
+fn a_layer_that_cannot_take_its_input_is_found_again() {
+    let mut network = sound_network();
+    let Op::Conv(conv) = &mut network.layers[0].op else { panic!("no convolution") };
+    conv.groups = 3;
+    let mut diagnostics = Diagnostics::default();
+    assert!(check::check(network, &mut diagnostics).is_none());
+    let found: Vec<(Code, &str)> = diagnostics.iter().map(|d| (d.code, d.message.as_str())).collect();
+    assert_eq!(found, [(Code::Shape, "4 input channels can't be divided into 3 groups")]);
 }

@@ -48,3 +48,30 @@ layers: [relu]
     assert_eq!(image.interpolation, Interpolation::Bilinear);
     assert_eq!(network("layers: [relu]\n").network().image, None);
 }
+
+#[test]
+fn lists_may_leave_it_to_their_first_layer_which_input_is_taken() {
+    let checked = whole(
+        "kwc: 1
+name: two
+inputs: { left: { channels: 3 }, right: { channels: 2 } }
+layers:
+  - sequence: { name: empty, layers: [] }
+  - repeat: { count: 1, layers: [{ sequence: { name: a, layers: [{ relu: { from: left } }] } }] }
+  - concat: { from: [~, right] }
+",
+    );
+    assert_eq!(output(&checked), "[5]");
+    assert_eq!(checked.network().paths.keys().collect::<Vec<_>>(), ["a"]);
+    let text = "kwc: 1
+name: two
+inputs: { left: { channels: 3 }, right: { channels: 2 } }
+layers:
+  - sequence: { as: x, layers: [{ repeat: { count: 0, layers: [] } }] }
+  - relu: { from: x }
+  - add: { from: [left, right] }
+";
+    let failure = pipeline::front("a", &Memory::default().with("a", text), &[]).unwrap_err();
+    let messages: Vec<&str> = failure.diagnostics.iter().map(|d| d.message.as_str()).collect();
+    assert_eq!(messages, ["there is no value `x` here", "[3] and [2] can't be added"]);
+}

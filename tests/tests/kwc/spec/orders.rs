@@ -76,3 +76,20 @@ fn a_warehouse_without_a_name_is_none() {
     assert!(checked.network().warehouses.is_empty());
     assert_eq!(layer(&checked, "c").op.warehouse(), None);
 }
+
+#[test]
+fn a_budget_is_taken_if_its_cells_are_started_one_by_one() {
+    // One layer with `m` mixtures, and the definition of the starts, mixture by mixture.
+    for m in 1..40usize {
+        for period in 1..12usize {
+            let started = (0..m).filter(|i| i % period == (i / period) % period).count();
+            let text = format!(
+                "kwc: 1\nname: a\ninput: {{ channels: 2, length: 40 }}\nwarehouses: {{ budget: 1/{period} }}\nlayers:\n  - conv: {{ name: c, kernel: {m}, warehouse: w }}\n"
+            );
+            // The product in floating point may fall short of a whole number; then there is a cell less.
+            let product = (m as f64 * (1.0 / period as f64)) as usize;
+            let is_taken = pipeline::front("a", &Memory::default().with("a", text), &[]).is_ok();
+            assert_eq!(is_taken, started == product.max(1), "{m} mixtures, budget 1/{period}");
+        }
+    }
+}
