@@ -1,10 +1,8 @@
 //! What happens to results before they are stored: `activation(scale * x + shift + add)`.
 
-use crate::program::{Activation, Map};
+use crate::program::Activation;
 
-use super::operands::Operands;
-use super::threads::Threads;
-use super::tile::Tile;
+use super::activation::activate;
 
 /// The buffer that is added to a result.
 #[derive(Clone, Copy)]
@@ -57,124 +55,60 @@ impl<'a> Finish<'a> {
         }
     }
 
-    /// Scale and shift of one channel.
-    pub(super) fn channel(&self, channel: usize) -> (f32, f32) {
-        (self.scale.map_or(1.0, |scale| scale[channel]), self.shift.map_or(0.0, |shift| shift[channel]))
+    /// Scale and shift for a run of values of one channel.
+    pub(super) fn one(&self, channel: usize) -> Factors<'a> {
+        Factors::One(self.scale.map_or(1.0, |scale| scale[channel]), self.shift.map_or(0.0, |shift| shift[channel]))
+    }
+
+    /// Scale and shift for a run of values, each of the next channel.
+    pub(super) fn each(&self, first: usize, count: usize) -> Factors<'a> {
+        let channels = |data: &'a [f32]| &data[first..first + count];
+        Factors::Each(self.scale.map(channels), self.shift.map(channels))
     }
 }
 
-/// Stores a run of results of one channel.
-pub(super) fn store(output: &mut [f32], results: &[f32], (scale, shift): (f32, f32), add: Add<'_>, act: Activation) {
-    match add {
-        Add::Nothing => {
-            for (y, &x) in output.iter_mut().zip(results) {
-                *y = scale * x + shift;
-            }
-        }
-        Add::Own => {
-            for (y, &x) in output.iter_mut().zip(results) {
-                *y += scale * x + shift;
-            }
-        }
-        Add::Other(add) => {
-            for ((y, &x), &a) in output.iter_mut().zip(results).zip(add) {
-                *y = scale * x + shift + a;
-            }
-        }
-    }
-    activate(act, output);
+/// Scale and shift of a run of values.
+#[derive(Clone, Copy)]
+pub(super) enum Factors<'a> {
+    /// The same for all.
+    One(f32, f32),
+    /// One for each value, where there are any.
+    Each(Option<&'a [f32]>, Option<&'a [f32]>),
 }
 
-/// Applies an activation to every value. A value that is not a number stays one.
-#[inline]
-pub(super) fn activate(activation: Activation, values: &mut [f32]) {
-    let each = match activation {
-        Activation::Identity => return,
-        Activation::Relu => return values.iter_mut().for_each(|x| *x = if *x < 0.0 { 0.0 } else { *x }),
-        Activation::Relu6 => return values.iter_mut().for_each(|x| *x = x.clamp(0.0, 6.0)),
-        Activation::HardSwish => return values.iter_mut().for_each(|x| *x *= (*x + 3.0).clamp(0.0, 6.0) / 6.0),
-        Activation::Gelu => gelu,
-        Activation::Silu => silu,
-        Activation::Sigmoid => sigmoid,
-    };
-    values.iter_mut().for_each(|x| *x = each(*x));
-}
+/// Values that are finished at a time.
+const CHUNK: usize = 64;
 
-fn gelu(x: f32) -> f32 {
-    let wide = f64::from(x);
-    #[expect(clippy::cast_possible_truncation, reason = "rounds to the result's type")]
-    {
-        (wide * 0.5 * (1.0 + libm::erf(wide * std::f64::consts::FRAC_1_SQRT_2))) as f32
-    }
-}
-
-fn sigmoid(x: f32) -> f32 {
-    // The exponent is never positive, so nothing overflows on the way.
-    let small = (-x.abs()).exp();
-    if x < 0.0 { small / (1.0 + small) } else { 1.0 / (1.0 + small) }
-}
-
-fn silu(x: f32) -> f32 {
-    // Minus infinity, the only x that the product would make indefinite, has the limit 0.
-    if x == f32::NEG_INFINITY { 0.0 } else { x * sigmoid(x) }
-}
-
-/// Elements that one thread maps in one go.
-const PIECE: usize = 1 << 14;
-
-/// Runs a [`Map`]; input and addend may be the output's own buffer.
-pub(super) fn map(op: &Map, operands: &Operands<'_>, output: &mut [f32], threads: &Threads) {
-    let input = operands.buffer(op.input);
-    let finish = operands.finish(&op.epilogue);
-    // One row is a channel's positions, or a position's channels.
-    let columns = if op.channels_last { op.channels } else { op.positions };
-    let rows = (PIECE / columns).max(1);
-    let pieces = Tile::new(output, columns).grid(rows, PIECE);
-    threads.each(pieces, |(first_row, first_column, mut tile), _| {
-        for row in 0..tile.rows() {
-            let width = tile.columns();
-            let start = (first_row + row) * columns + first_column;
-            let output = tile.row(row);
-            let add = finish.add.part(start, width);
-            if op.channels_last {
-                let finish = finish.part(start, width, first_column, width);
-                map_channels(output, input.map(|data| &data[start..start + width]), &finish);
-            } else {
-                let factors = finish.channel((first_row + row) % op.channels);
-                match input {
-                    Some(data) => store(output, &data[start..start + width], factors, add, finish.activation),
-                    None => map_in_place(output, factors, add, finish.activation),
+/// Finishes and stores a run of results; without any, what the output holds is taken for them.
+pub(super) fn store(
+    output: &mut [f32],
+    results: Option<&[f32]>,
+    factors: Factors<'_>,
+    add: Add<'_>,
+    activation: Activation,
+) {
+    for (index, output) in output.chunks_mut(CHUNK).enumerate() {
+        let part = index * CHUNK..index * CHUNK + output.len();
+        let mut values = [0.0; CHUNK];
+        let values = &mut values[..output.len()];
+        values.copy_from_slice(results.map_or(&*output, |results| &results[part.clone()]));
+        match factors {
+            Factors::One(scale, shift) => values.iter_mut().for_each(|value| *value = scale * *value + shift),
+            Factors::Each(scale, shift) => {
+                if let Some(scale) = scale {
+                    values.iter_mut().zip(&scale[part.clone()]).for_each(|(value, scale)| *value *= scale);
+                }
+                if let Some(shift) = shift {
+                    values.iter_mut().zip(&shift[part.clone()]).for_each(|(value, shift)| *value += shift);
                 }
             }
         }
-    });
-}
-
-/// Maps a run of one channel's values where they are.
-fn map_in_place(values: &mut [f32], (scale, shift): (f32, f32), add: Add<'_>, activation: Activation) {
-    match add {
-        Add::Nothing => values.iter_mut().for_each(|x| *x = scale * *x + shift),
-        Add::Own => values.iter_mut().for_each(|x| *x += scale * *x + shift),
-        Add::Other(add) => {
-            for (x, &a) in values.iter_mut().zip(add) {
-                *x = scale * *x + shift + a;
-            }
+        match add {
+            Add::Nothing => {}
+            Add::Own => values.iter_mut().zip(&*output).for_each(|(value, add)| *value += add),
+            Add::Other(add) => values.iter_mut().zip(&add[part]).for_each(|(value, add)| *value += add),
         }
+        activate(activation, values);
+        output.copy_from_slice(values);
     }
-    activate(activation, values);
-}
-
-/// Maps one position's channels, from `input` or where they are.
-fn map_channels(output: &mut [f32], input: Option<&[f32]>, finish: &Finish<'_>) {
-    for (channel, y) in output.iter_mut().enumerate() {
-        let (scale, shift) = finish.channel(channel);
-        let x = input.map_or(*y, |data| data[channel]);
-        let add = match finish.add {
-            Add::Nothing => 0.0,
-            Add::Own => *y,
-            Add::Other(data) => data[channel],
-        };
-        *y = scale * x + shift + add;
-    }
-    activate(finish.activation, output);
 }

@@ -5,7 +5,8 @@
 //! with all `HEIGHT x WIDTH` sums in registers. Packing is where the operands' layouts end: a kernel in blocks, a map seen
 //! through a convolution's windows and a plain matrix all become the same panels.
 
-use super::epilogue::{Add, Finish, activate};
+use super::activation::activate;
+use super::epilogue::{Add, Finish};
 use super::pack::{Matrix, pack_columns};
 use super::simd::{self, Loop, multiply_add};
 use super::threads::{Scratch, Threads, grow};

@@ -62,7 +62,7 @@ fn vectors(op: &Linear, operands: &Operands<'_>, output: &mut [f32], threads: &T
         for (row, output) in (first..).zip(output.chunks_exact_mut(1)) {
             let sum = dot(&kernel[row * op.in_channels..(row + 1) * op.in_channels], vector);
             let add = finish.add.part(sample * op.out_channels + row, 1);
-            store(output, &[sum], finish.channel(row), add, finish.activation);
+            store(output, Some(&[sum]), finish.one(row), add, finish.activation);
         }
     });
 }

@@ -4,6 +4,7 @@
 //! accepted Program neither panics nor touches memory that is not its own. The kernels are one file per subject; all
 //! products of matrices, convolution and mixing included, go through [`gemm`].
 
+mod activation;
 mod attention;
 mod check;
 mod conv;
@@ -12,6 +13,7 @@ mod epilogue;
 mod gemm;
 mod layout;
 mod linear;
+mod map;
 mod mix;
 mod norm;
 mod operands;
@@ -136,7 +138,7 @@ impl Model {
             Op::Mix(op) => mix::run(op, &operands, output, threads),
             Op::Pool(op) => pool::run(op, &operands, output, threads),
             Op::LayerNorm(op) => norm::run(op, &operands, output, threads),
-            Op::Map(op) => epilogue::map(op, &operands, output, threads),
+            Op::Map(op) => map::run(op, &operands, output, threads),
             Op::Concat(op) => layout::concat(op, &operands, output),
             Op::Upsample(op) => layout::upsample(op, &operands, output),
             Op::GatherRows(op) => layout::gather_rows(op, &operands, output),

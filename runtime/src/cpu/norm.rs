@@ -2,7 +2,7 @@
 
 use crate::program::LayerNorm;
 
-use super::epilogue::activate;
+use super::activation::activate;
 use super::operands::Operands;
 use super::threads::Threads;
 use super::tile::Tile;

@@ -1,11 +1,17 @@
 //! Pooling: over windows, and over everything.
 
+use std::iter::StepBy;
 use std::ops::Range;
+use std::slice::Iter;
 
 use crate::program::{GlobalAverage, Pool, PoolKind};
 
 use super::operands::Operands;
 use super::threads::Threads;
+use super::windows::inside;
+
+/// Output positions of a row that are pooled together.
+const STRIP: usize = 64;
 
 /// Runs a [`Pool`].
 pub(super) fn run(op: &Pool, operands: &Operands<'_>, output: &mut [f32], threads: &Threads) {
@@ -14,10 +20,18 @@ pub(super) fn run(op: &Pool, operands: &Operands<'_>, output: &mut [f32], thread
     let planes = output.chunks_exact_mut(op.output_size.iter().product()).zip(input.chunks_exact(plane)).collect();
     threads.each(planes, |(output, input), _| {
         let [_, height, width] = op.output_size;
-        for (index, output) in output.iter_mut().enumerate() {
-            let at = [index / width / height, index / width % height, index % width];
-            let [z, y, x] = std::array::from_fn(|dimension| window(op, dimension, at[dimension]));
-            *output = pool(op, input, z, y, x);
+        for (row, output) in output.chunks_exact_mut(width).enumerate() {
+            let rows = Rows { op, input, z: window(op, 0, row / height), y: window(op, 1, row % height) };
+            for (index, output) in output.chunks_mut(STRIP).enumerate() {
+                let first = index * STRIP;
+                match op.kind {
+                    PoolKind::Max => rows.largest(first, output),
+                    PoolKind::Average => rows.mean(first, output, |_| op.kernel_size.iter().product()),
+                    PoolKind::AverageInside => {
+                        rows.mean(first, output, |at| rows.z.len() * rows.y.len() * window(op, 2, at).len());
+                    }
+                }
+            }
         }
     });
 }
@@ -29,21 +43,59 @@ fn window(op: &Pool, dimension: usize, at: usize) -> Range<usize> {
     start.saturating_sub(padding)..end.saturating_sub(padding).min(op.input_size[dimension])
 }
 
-fn pool(op: &Pool, input: &[f32], z: Range<usize>, y: Range<usize>, x: Range<usize>) -> f32 {
-    let [_, height, width] = op.input_size;
-    let inside = z.len() * y.len() * x.len();
-    let rows = z.flat_map(|z| y.clone().map(move |y| z * height + y));
-    let values = rows.flat_map(|row| &input[row * width + x.start..row * width + x.end]);
-    let count = match op.kind {
-        // A value that is not a number wins, as in PyTorch.
-        PoolKind::Max => {
-            return values
-                .fold(f32::NEG_INFINITY, |most, &value| if value > most || value.is_nan() { value } else { most });
+/// The rows of a plane that the windows of one output row meet.
+struct Rows<'a> {
+    op: &'a Pool,
+    input: &'a [f32],
+    z: Range<usize>,
+    y: Range<usize>,
+}
+
+impl Rows<'_> {
+    /// Calls `each` for every tap of the windows of outputs `first .. first + count` of the row: with the outputs (counted
+    /// from `first`) for which the tap is inside the input, and the values from the first of them, `stride` apart.
+    fn taps(&self, first: usize, count: usize, mut each: impl FnMut(Range<usize>, StepBy<Iter<'_, f32>>)) {
+        let [_, height, width] = self.op.input_size;
+        let (stride, padding) = (self.op.stride[2], self.op.padding[2]);
+        // The part of the windows that anything is in: windows may be far larger than the input.
+        let start = padding.saturating_sub((first + count - 1) * stride);
+        let end = (width + padding).saturating_sub(first * stride).min(self.op.kernel_size[2]);
+        for z in self.z.clone() {
+            for y in self.y.clone() {
+                let row = &self.input[(z * height + y) * width..][..width];
+                for x in start..end {
+                    let shift = first * stride + x;
+                    let inside = inside(width, padding, shift, stride, count);
+                    if inside.is_empty() {
+                        continue;
+                    }
+                    let values = row[inside.start * stride + shift - padding..].iter().step_by(stride);
+                    each(inside, values);
+                }
+            }
         }
-        PoolKind::Average => op.kernel_size.iter().product(),
-        PoolKind::AverageInside => inside,
-    };
-    mean(values.map(|&value| f64::from(value)).sum(), count)
+    }
+
+    fn largest(&self, first: usize, output: &mut [f32]) {
+        output.fill(f32::NEG_INFINITY);
+        self.taps(first, output.len(), |inside, values| {
+            for (most, &value) in output[inside].iter_mut().zip(values) {
+                // A value that is not a number wins, as in PyTorch.
+                *most = if value > *most || value.is_nan() { value } else { *most };
+            }
+        });
+    }
+
+    /// Means of windows; `count` says how many values the one of an output has.
+    fn mean(&self, first: usize, output: &mut [f32], count: impl Fn(usize) -> usize) {
+        let mut sums = [0.0; STRIP];
+        self.taps(first, output.len(), |inside, values| {
+            sums[inside].iter_mut().zip(values).for_each(|(sum, &value)| *sum += f64::from(value));
+        });
+        for ((index, output), sum) in (first..).zip(output).zip(sums) {
+            *output = mean(sum, count(index));
+        }
+    }
 }
 
 /// Channels that one thread averages at a time where they stand together.

@@ -118,3 +118,16 @@ fn place(conv: &Conv, origin: [usize; 3], tap: [usize; 3]) -> Option<usize> {
     }
     Some(offset)
 }
+
+/// The `i` below `count` for which `i * stride + shift` is inside a row of `width` values after `padding` zeros.
+pub(super) fn inside(
+    width: usize,
+    padding: usize,
+    shift: usize,
+    stride: usize,
+    count: usize,
+) -> std::ops::Range<usize> {
+    let start = padding.saturating_sub(shift).div_ceil(stride);
+    let end = (width + padding).saturating_sub(shift).div_ceil(stride);
+    start..end.min(count)
+}

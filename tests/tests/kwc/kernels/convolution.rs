@@ -206,6 +206,27 @@ fn depthwise_convolutions_follow_the_definition() {
 }
 
 #[test]
+fn depthwise_convolutions_of_large_planes_follow_the_definition() {
+    let mut random = Random(0xba4d);
+    let base = Case {
+        batch: 1,
+        in_channels: 2,
+        out_channels: 2,
+        groups: 2,
+        input: [1, 270, 250],
+        kernel: [1, 3, 2],
+        stride: [1; 3],
+        padding: [0, 1, 1],
+        dilation: [1, 2, 1],
+    };
+    base.check(&mut random);
+    Case { stride: [1, 2, 3], ..base.clone() }.check(&mut random);
+    // Rows so long that a few of them are too much, and windows far apart.
+    Case { input: [1, 5, 20_000], ..base.clone() }.check(&mut random);
+    Case { input: [1, 9, 9], stride: [1, 4, 70_000], padding: [0, 3, 70_001], ..base }.check(&mut random);
+}
+
+#[test]
 fn convolutions_larger_than_every_block_follow_the_definition() {
     let mut random = Random(0xb10c);
     let base = Case {

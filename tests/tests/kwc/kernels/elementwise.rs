@@ -55,7 +55,9 @@ fn maps_follow_the_definition_in_place_and_out_of_place() {
 #[test]
 fn activations_are_exact_far_from_zero_and_near_it() {
     let mut values: Vec<f32> = (-4000..=4000_i16).map(|step| f32::from(step) / 500.0).collect();
-    values.extend([0.0, -0.0, 1e-30, -1e-30, 1e-5, -1e-5, 5.99, 6.01]);
+    values.extend([
+        0.0, -0.0, 1e-30, -1e-30, 1e-5, -1e-5, 5.99, 6.01, 12.0, -12.0, 40.0, -40.0, 86.9, -86.9, 300.0, -300.0,
+    ]);
     for activation in ACTIVATIONS {
         let mut assembly = Assembly::default();
         let (input, output) = (assembly.input(values.len()), assembly.buffer(values.len()));
