@@ -4,32 +4,53 @@ use crate::program::Activation;
 
 use super::simd::{self, Loop, multiply_add};
 
-/// Applies an activation to every value. A value that is not a number stays one.
-#[inline]
-pub(super) fn activate(activation: Activation, values: &mut [f32]) {
+/// Writes each value's activation. A value that is not a number stays one.
+///
+/// Not in place: the compiler would then store the rectifier's zeros alone, under a mask, which is slow.
+#[inline(always)]
+pub(super) fn activate(activation: Activation, from: &[f32], to: &mut [f32]) {
     match activation {
-        Activation::Identity => {}
-        Activation::Relu => values.iter_mut().for_each(|x| *x = if *x < 0.0 { 0.0 } else { *x }),
-        Activation::Relu6 => values.iter_mut().for_each(|x| *x = x.clamp(0.0, 6.0)),
-        Activation::HardSwish => values.iter_mut().for_each(|x| *x *= (*x + 3.0).clamp(0.0, 6.0) / 6.0),
-        Activation::Gelu => simd::run(Gelu(values)),
-        Activation::Silu => simd::run(Silu(values)),
-        Activation::Sigmoid => simd::run(Sigmoid(values)),
+        Activation::Identity => to.copy_from_slice(from),
+        Activation::Relu => each(from, to, |x| if x < 0.0 { 0.0 } else { x }),
+        Activation::Relu6 => each(from, to, |x| x.clamp(0.0, 6.0)),
+        Activation::HardSwish => each(from, to, |x| x * ((x + 3.0).clamp(0.0, 6.0) / 6.0)),
+        Activation::Gelu => simd::run(Gelu { from, to }),
+        Activation::Silu => simd::run(Silu { from, to }),
+        Activation::Sigmoid => simd::run(Sigmoid { from, to }),
     }
 }
 
-struct Gelu<'a>(&'a mut [f32]);
+/// Applies a short function to every value, explicitly a vector at a time.
+#[inline(always)]
+fn each(from: &[f32], to: &mut [f32], function: impl Fn(f32) -> f32) {
+    let (from, from_rest) = from.as_chunks::<8>();
+    let (to, to_rest) = to.as_chunks_mut::<8>();
+    for (from, to) in from.iter().zip(to) {
+        let mut values = *from;
+        values.iter_mut().for_each(|x| *x = function(*x));
+        *to = values;
+    }
+    to_rest.iter_mut().zip(from_rest).for_each(|(y, &x)| *y = function(x));
+}
+
+struct Gelu<'a> {
+    from: &'a [f32],
+    to: &'a mut [f32],
+}
 
 impl Loop for Gelu<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
-        self.0.iter_mut().for_each(|x| *x *= normal_below::<FUSED>(*x));
+        self.to.iter_mut().zip(self.from).for_each(|(y, &x)| *y = x * normal_below::<FUSED>(x));
     }
 }
 
-struct Silu<'a>(&'a mut [f32]);
+struct Silu<'a> {
+    from: &'a [f32],
+    to: &'a mut [f32],
+}
 
 impl Loop for Silu<'_> {
     type Output = ();
@@ -38,18 +59,21 @@ impl Loop for Silu<'_> {
     fn run<const FUSED: bool>(self) {
         // Minus infinity, the only x for which the product would be indefinite, has the limit 0.
         let limit = |x: f32| if x == f32::NEG_INFINITY { 0.0 } else { x };
-        self.0.iter_mut().for_each(|x| *x = limit(*x) * sigmoid::<FUSED>(*x));
+        self.to.iter_mut().zip(self.from).for_each(|(y, &x)| *y = limit(x) * sigmoid::<FUSED>(x));
     }
 }
 
-struct Sigmoid<'a>(&'a mut [f32]);
+struct Sigmoid<'a> {
+    from: &'a [f32],
+    to: &'a mut [f32],
+}
 
 impl Loop for Sigmoid<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
-        self.0.iter_mut().for_each(|x| *x = sigmoid::<FUSED>(*x));
+        self.to.iter_mut().zip(self.from).for_each(|(y, &x)| *y = sigmoid::<FUSED>(x));
     }
 }
 

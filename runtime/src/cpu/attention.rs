@@ -4,6 +4,7 @@ use crate::program::{Attention, AttentionNorm, Basis};
 
 use super::operands::Operands;
 use super::simd::dot;
+use super::statistics::{Norm, narrow};
 use super::threads::Threads;
 
 /// Added to the sum of a mixture's logits before it divides them.
@@ -40,28 +41,16 @@ fn hidden(op: &Attention, operands: &Operands<'_>, average: &[f32]) -> Vec<f32> 
     if let Some(bias) = op.fc1_bias {
         units.iter_mut().zip(operands.weight(bias)).for_each(|(unit, bias)| *unit += bias);
     }
-    let (factor, offset, scale, shift) = match op.norm {
-        AttentionNorm::Batch { scale, shift } => (1.0, 0.0, scale, shift),
-        AttentionNorm::Layer { weight, bias, epsilon } => {
-            let (mean, deviation) = moments(&units, epsilon);
-            (deviation.recip(), mean, weight, bias)
-        }
+    let (norm, scale, shift) = match op.norm {
+        AttentionNorm::Batch { scale, shift } => (None, scale, shift),
+        AttentionNorm::Layer { weight, bias, epsilon } => (Some(Norm::of(&units, epsilon)), weight, bias),
     };
     let (scale, shift) = (operands.weight(scale), operands.weight(shift));
     for ((unit, &scale), &shift) in units.iter_mut().zip(scale).zip(shift) {
-        let normed = (f64::from(*unit) - offset) * factor;
-        *unit = (narrow(normed) * scale + shift).max(0.0);
+        let normed = norm.map_or(*unit, |norm| norm.apply(*unit));
+        *unit = (normed * scale + shift).max(0.0);
     }
     units
-}
-
-/// Mean, and root of the biased variance plus epsilon.
-fn moments(values: &[f32], epsilon: f32) -> (f64, f64) {
-    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-    let count = values.len() as f64;
-    let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
-    let variance = values.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>() / count;
-    (mean, (variance + f64::from(epsilon)).sqrt())
 }
 
 /// The attention of one mixture to the cells of the warehouse.
@@ -116,9 +105,4 @@ fn expand(basis: &Basis, operands: &Operands<'_>, parts: &[f32], logits: &mut [f
     let (own, after) = own.split_at_mut(basis.local);
     own.copy_from_slice(local);
     before.iter_mut().chain(after).zip(others).for_each(|(slot, logit)| *slot = logit);
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "rounds to the result's type")]
-fn narrow(value: f64) -> f32 {
-    value as f32
 }

@@ -108,7 +108,6 @@ pub(super) fn store(
             Add::Own => values.iter_mut().zip(&*output).for_each(|(value, add)| *value += add),
             Add::Other(add) => values.iter_mut().zip(&add[part]).for_each(|(value, add)| *value += add),
         }
-        activate(activation, values);
-        output.copy_from_slice(values);
+        activate(activation, values, output);
     }
 }

@@ -5,6 +5,8 @@
 //! with all `HEIGHT x WIDTH` sums in registers. Packing is where the operands' layouts end: a kernel in blocks, a map seen
 //! through a convolution's windows and a plain matrix all become the same panels.
 
+use crate::program::Activation;
+
 use super::activation::activate;
 use super::epilogue::{Add, Finish};
 use super::pack::{Matrix, pack_columns};
@@ -130,14 +132,9 @@ impl Product<'_> {
                 self.left.pack(row + top..row + bottom, start, length, left);
                 for (across, right) in right.chunks_exact(length).enumerate() {
                     for (down, left) in left.chunks_exact(length).enumerate() {
-                        let sums = simd::run(Multiply { left, right });
-                        let (down, across) = (top + down * HEIGHT, across * WIDTH);
-                        let rows = HEIGHT.min(tile.rows() - down);
-                        let width = WIDTH.min(tile.columns() - across);
-                        for (sums, down) in sums.iter().zip(down..down + rows) {
-                            let output = &mut tile.row(down)[across..across + width];
-                            self.store(sums, output, row + down, column + across, stage);
-                        }
+                        let sums = &mut simd::run(Multiply { left, right });
+                        let at = (top + down * HEIGHT, across * WIDTH);
+                        simd::run(Store { product: self, sums, tile: &mut tile, at, origin: (row, column), stage });
                     }
                 }
             }
@@ -151,39 +148,6 @@ impl Product<'_> {
             Right::Windows(windows) => windows.pack(columns, depth, panels),
         }
     }
-
-    /// Adds one row of sums to the output at `(row, column)`, and finishes it in the last stage.
-    fn store(&self, sums: &[f32; WIDTH], output: &mut [f32], row: usize, column: usize, stage: Stage) {
-        let finish = &self.finish;
-        let width = output.len();
-        let mut values = *sums;
-        match (finish.scale, self.channels) {
-            (None, Channels::Rows | Channels::Columns) => {}
-            (Some(scale), Channels::Rows) => values.iter_mut().for_each(|value| *value *= scale[row]),
-            (Some(scale), Channels::Columns) => add_each(&mut values, &scale[column..column + width], |v, s| v * s),
-        }
-        if stage.first {
-            match (finish.shift, self.channels) {
-                (None, Channels::Rows | Channels::Columns) => {}
-                (Some(shift), Channels::Rows) => values.iter_mut().for_each(|value| *value += shift[row]),
-                (Some(shift), Channels::Columns) => add_each(&mut values, &shift[column..column + width], |v, s| v + s),
-            }
-            match finish.add.part(row * self.columns + column, width) {
-                Add::Nothing => {}
-                Add::Own => add_each(&mut values, output, |v, s| v + s),
-                Add::Other(add) => add_each(&mut values, add, |v, s| v + s),
-            }
-        } else {
-            add_each(&mut values, output, |v, s| v + s);
-        }
-        if stage.last {
-            activate(finish.activation, &mut values);
-        }
-        match <&mut [f32; WIDTH]>::try_from(&mut *output) {
-            Ok(output) => *output = values,
-            Err(_) => output.copy_from_slice(&values[..width]),
-        }
-    }
 }
 
 /// Where a chunk of the depth stands among the others.
@@ -191,16 +155,6 @@ impl Product<'_> {
 struct Stage {
     first: bool,
     last: bool,
-}
-
-/// Combines values with others, of which the last may be missing.
-#[inline]
-fn add_each(values: &mut [f32; WIDTH], others: &[f32], combine: impl Fn(f32, f32) -> f32) {
-    if let Ok(others) = <&[f32; WIDTH]>::try_from(others) {
-        values.iter_mut().zip(others).for_each(|(value, &other)| *value = combine(*value, other));
-    } else {
-        values.iter_mut().zip(others).for_each(|(value, &other)| *value = combine(*value, other));
-    }
 }
 
 /// The innermost loop: one left panel by one right panel.
@@ -225,5 +179,87 @@ impl Loop for Multiply<'_> {
             }
         }
         sums
+    }
+}
+
+/// Adds a panel's sums to the output, and finishes them in the last stage.
+struct Store<'b, 'p, 't> {
+    product: &'b Product<'p>,
+    sums: &'b mut [[f32; WIDTH]; HEIGHT],
+    tile: &'b mut Tile<'t>,
+    /// Row and column of the first sum in the tile.
+    at: (usize, usize),
+    /// Row and column of the tile in the output.
+    origin: (usize, usize),
+    stage: Stage,
+}
+
+impl Loop for Store<'_, '_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let Self { product, sums, tile, at, origin, stage } = self;
+        let finish = &product.finish;
+        let (row, column) = (origin.0 + at.0, origin.1 + at.1);
+        let width = WIDTH.min(tile.columns() - at.1);
+        let channels = match product.channels {
+            Channels::Rows => row,
+            Channels::Columns => column,
+        };
+        if let Some(scale) = finish.scale {
+            by_channel(sums, product.channels, &scale[channels..], |value, scale| value * scale);
+        }
+        if let (Some(shift), true) = (finish.shift, stage.first) {
+            by_channel(sums, product.channels, &shift[channels..], |value, shift| value + shift);
+        }
+        for (sums, down) in sums.iter_mut().zip(at.0..tile.rows()) {
+            let output = &tile.row(down)[at.1..at.1 + width];
+            match finish.add {
+                Add::Own => add(sums, output),
+                Add::Nothing | Add::Other(_) if !stage.first => add(sums, output),
+                Add::Other(data) => add(sums, &data[(origin.0 + down) * product.columns + column..][..width]),
+                Add::Nothing => {}
+            }
+        }
+        let activation = if stage.last { finish.activation } else { Activation::Identity };
+        for (sums, down) in sums.iter().zip(at.0..tile.rows()) {
+            let output = &mut tile.row(down)[at.1..at.1 + width];
+            match output.first_chunk_mut::<WIDTH>() {
+                Some(output) => activate(activation, sums, output),
+                None => activate(activation, &sums[..width], output),
+            }
+        }
+    }
+}
+
+/// Combines each sum with the value of its channel; `values` starts at the first sum's.
+#[inline(always)]
+fn by_channel(
+    sums: &mut [[f32; WIDTH]; HEIGHT],
+    channels: Channels,
+    values: &[f32],
+    combine: impl Fn(f32, f32) -> f32,
+) {
+    match channels {
+        Channels::Rows => {
+            for (sums, &value) in sums.iter_mut().zip(values) {
+                sums.iter_mut().for_each(|sum| *sum = combine(*sum, value));
+            }
+        }
+        Channels::Columns => {
+            for sums in sums {
+                sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum = combine(*sum, value));
+            }
+        }
+    }
+}
+
+/// Adds a row of values, of which the last may be missing.
+#[inline(always)]
+fn add(sums: &mut [f32; WIDTH], values: &[f32]) {
+    match values.first_chunk::<WIDTH>() {
+        Some(values) => sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += value),
+        None => sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += value),
     }
 }

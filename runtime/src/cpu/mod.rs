@@ -20,6 +20,7 @@ mod operands;
 mod pack;
 mod pool;
 mod simd;
+mod statistics;
 mod threads;
 mod tile;
 mod windows;

@@ -7,6 +7,7 @@ use std::slice::Iter;
 use crate::program::{GlobalAverage, Pool, PoolKind};
 
 use super::operands::Operands;
+use super::statistics::{mean, narrow, sum};
 use super::threads::Threads;
 use super::windows::inside;
 
@@ -93,7 +94,7 @@ impl Rows<'_> {
             sums[inside].iter_mut().zip(values).for_each(|(sum, &value)| *sum += f64::from(value));
         });
         for ((index, output), sum) in (first..).zip(output).zip(sums) {
-            *output = mean(sum, count(index));
+            *output = narrow(mean(sum, count(index)));
         }
     }
 }
@@ -116,29 +117,14 @@ pub(super) fn global_average(op: &GlobalAverage, operands: &Operands<'_>, output
                 let values = &token[first..first + output.len()];
                 sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += f64::from(value));
             }
-            output.iter_mut().zip(sums).for_each(|(output, sum)| *output = mean(sum, op.positions));
+            output.iter_mut().zip(sums).for_each(|(output, sum)| *output = narrow(mean(sum, op.positions)));
         });
     } else {
         let tasks = output.chunks_mut(CHANNELS).zip(input.chunks(CHANNELS * op.positions)).collect();
         threads.each(tasks, |(output, input), _| {
             for (output, values) in output.iter_mut().zip(input.chunks_exact(op.positions)) {
-                *output = mean(sum(values), op.positions);
+                *output = narrow(mean(sum(values), op.positions));
             }
         });
     }
-}
-
-/// Sum of many values, in several lanes.
-fn sum(values: &[f32]) -> f64 {
-    let (chunks, rest) = values.as_chunks::<8>();
-    let mut sums = [0.0; 8];
-    for chunk in chunks {
-        sums.iter_mut().zip(chunk).for_each(|(sum, &value)| *sum += f64::from(value));
-    }
-    sums.iter().sum::<f64>() + rest.iter().map(|&value| f64::from(value)).sum::<f64>()
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "rounds once; counts are below 2^53")]
-fn mean(sum: f64, count: usize) -> f32 {
-    (sum / count as f64) as f32
 }

@@ -50,14 +50,15 @@ impl Windows<'_> {
             for places in &mut kept {
                 places.position = usize::MAX;
             }
-            for (row, group) in (start..start + depth).zip(panel) {
-                let (position, inner) = (row / block % positions, row % block);
-                let channel = row / (block * positions) * block + inner;
+            // Counted rather than divided out anew for every row.
+            let (mut channel, mut position) = (start / (block * positions) * block, start / block % positions);
+            let mut inner = start % block;
+            for group in panel {
                 let places = &mut kept[position % KEPT];
                 if places.position != position {
                     *places = columns.places(conv, position);
                 }
-                let values = &self.map[channel * plane..(channel + 1) * plane];
+                let values = &self.map[(channel + inner) * plane..][..plane];
                 match places.run.and_then(|run| values.get(run..run + WIDTH)) {
                     Some(values) => group.copy_from_slice(values),
                     None => {
@@ -65,6 +66,13 @@ impl Windows<'_> {
                             *value = values.get(offset).copied().unwrap_or(0.0);
                         }
                     }
+                }
+                inner += 1;
+                if inner == block {
+                    (inner, position) = (0, position + 1);
+                }
+                if position == positions {
+                    (position, channel) = (0, channel + block);
                 }
             }
         }
