@@ -46,8 +46,9 @@ pub(super) fn condition(
     let mut model = Model::new(program.clone(), weights, &cpu::Options { threads })?;
 
     let network = checked.network();
-    let inputs: Vec<Vec<f32>> =
+    let inputs: Result<Vec<Vec<f32>>, _> =
         network.inputs.iter().map(|port| smooth(&network.value(port.value).shape, samples, rng)).collect();
+    let inputs = inputs?;
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     model.begin(samples, &inputs)?;
     let mut conditioner = Conditioner { planned: &planned, state, model, rng };
@@ -185,7 +186,7 @@ impl Conditioner<'_> {
         let bias = attention.fc2_bias.or(attention.basis.map(|b| b.bias));
         if let Some(name) = bias.and_then(|id| self.tensor(id)) {
             let count = self.values(&name).len();
-            let values = normal(self.rng, 0.0, spread, count);
+            let values = normal(self.rng, 0.0, spread, count)?;
             self.replace(&name, values)?;
         }
         self.remake([attention.fc2].into_iter().chain(bias))?;

@@ -8,9 +8,11 @@ use kwc_compiler::check::Checked;
 use kwc_compiler::ir::{Layer, LayerId, Op};
 use kwc_compiler::partition::Cells;
 use kwc_compiler::state::{self, Kind, Tensor};
-use kwc_compiler::weights::{Error, State};
+use kwc_compiler::weights::State;
 use rand_distr::{Distribution as _, Normal};
 use rand_pcg::Pcg64Mcg;
+
+use super::Error;
 
 /// Spread of biases, and of the factors of norms around 1.
 const SMALL: f32 = 0.1;
@@ -22,11 +24,14 @@ pub(super) fn draw(checked: &Checked, rng: &mut Pcg64Mcg) -> Result<State, Error
     for tensor in state::tensors(checked) {
         let elements = tensor.shape.iter().product();
         let values = match tensor.layer {
-            None => warehouses.next().map_or_else(Vec::new, |cells| draw_cells(checked, cells, rng)),
+            None => match warehouses.next() {
+                Some(cells) => draw_cells(checked, cells, rng)?,
+                None => Vec::new(),
+            },
             Some(_) if tensor.kind == Kind::Counter => continue,
             Some(id) => {
                 let (mean, deviation) = spread(checked, id, &tensor);
-                normal(rng, mean, deviation, elements)
+                normal(rng, mean, deviation, elements)?
             }
         };
         state.insert(tensor.name, tensor.shape, values)?;
@@ -35,26 +40,44 @@ pub(super) fn draw(checked: &Checked, rng: &mut Pcg64Mcg) -> Result<State, Error
 }
 
 /// Values of a normal distribution; `deviation` is finite and not negative.
-pub(super) fn normal(rng: &mut Pcg64Mcg, mean: f32, deviation: f32, elements: usize) -> Vec<f32> {
+///
+/// # Errors
+/// [`kwc_runtime::Error::Memory`] if there is no room for them.
+pub(super) fn normal(
+    rng: &mut Pcg64Mcg,
+    mean: f32,
+    deviation: f32,
+    elements: usize,
+) -> Result<Vec<f32>, kwc_runtime::Error> {
+    let mut values = room(elements)?;
     match Normal::new(mean, deviation) {
-        Ok(normal) => normal.sample_iter(rng).take(elements).collect(),
-        Err(_) => vec![mean; elements],
+        Ok(normal) => values.extend(normal.sample_iter(rng).take(elements)),
+        Err(_) => values.resize(elements, mean),
     }
+    Ok(values)
 }
 
-fn draw_cells(checked: &Checked, cells: &Cells, rng: &mut Pcg64Mcg) -> Vec<f32> {
+/// An empty vector that has room for so many elements.
+pub(super) fn room(elements: usize) -> Result<Vec<f32>, kwc_runtime::Error> {
+    let mut values = Vec::new();
+    let memory = |_| kwc_runtime::Error::Memory { what: "the random values", elements };
+    values.try_reserve_exact(elements).map_err(memory)?;
+    Ok(values)
+}
+
+fn draw_cells(checked: &Checked, cells: &Cells, rng: &mut Pcg64Mcg) -> Result<Vec<f32>, Error> {
     // Expected norm of n values out of n + 1 normal ones whose magnitudes sum to 1.
     let n = cells.cells as f32;
     let attention = n.sqrt() / ((n + 1.0) * (2.0 / std::f32::consts::PI).sqrt());
     let starts: Vec<usize> = cells.members.iter().map(|&l| checked.mixtures(l).start_cell).collect();
-    let mut values = Vec::new();
+    let mut values = room(cells.cells * cells.cell_elements())?;
     for (index, &layer) in cells.members.iter().enumerate() {
         let end = starts.get(index + 1).copied().unwrap_or(cells.cells);
         let own = end.saturating_sub(starts[index]);
         let deviation = kaiming(checked.network().layer(layer)) / attention;
-        values.extend(normal(rng, 0.0, deviation, own * cells.cell_elements()));
+        values.extend(normal(rng, 0.0, deviation, own * cells.cell_elements())?);
     }
-    values
+    Ok(values)
 }
 
 /// Standard deviation of Kaiming initialisation, mode fan-out, for rectifiers.

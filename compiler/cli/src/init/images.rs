@@ -4,7 +4,7 @@
 use kwc_compiler::ir::{ChannelOrder, Shape};
 use rand_pcg::Pcg64Mcg;
 
-use super::draw::normal;
+use super::draw::{normal, room};
 
 /// Points per dimension of the coarse and of the fine grid that an image is interpolated from.
 const GRIDS: [(usize, f32); 2] = [(4, 1.0), (13, 0.4)];
@@ -14,14 +14,17 @@ const GRAIN: [f32; 4] = [0.0, 0.0, 0.3, 1.0];
 
 /// `count` samples of a shape, one after the other. Along spatial dimensions they are sums of linearly interpolated random
 /// grids, and of noise; each channel of each sample has an offset of its own.
-pub(super) fn smooth(shape: &Shape, count: usize, rng: &mut Pcg64Mcg) -> Vec<f32> {
+///
+/// # Errors
+/// [`kwc_runtime::Error::Memory`] if there is no room for them.
+pub(super) fn smooth(shape: &Shape, count: usize, rng: &mut Pcg64Mcg) -> Result<Vec<f32>, kwc_runtime::Error> {
     let positions = shape.positions();
-    let mut all = Vec::with_capacity(count * shape.elements());
+    let mut all = room(count.saturating_mul(shape.elements()))?;
     for &grain in GRAIN.iter().cycle().take(count) {
-        let mut sample = normal(rng, 0.0, grain, shape.elements());
+        let mut sample = normal(rng, 0.0, grain, shape.elements())?;
         for channel in 0..shape.channels {
-            let offset = normal(rng, 0.0, 0.5, 1).first().copied().unwrap_or(0.0);
-            let plane = plane(&shape.spatial, offset, rng);
+            let offset = normal(rng, 0.0, 0.5, 1)?.first().copied().unwrap_or(0.0);
+            let plane = plane(&shape.spatial, offset, rng)?;
             for (position, value) in plane.into_iter().enumerate() {
                 let at = match shape.order {
                     ChannelOrder::First => channel * positions + position,
@@ -32,14 +35,14 @@ pub(super) fn smooth(shape: &Shape, count: usize, rng: &mut Pcg64Mcg) -> Vec<f32
         }
         all.extend(sample);
     }
-    all
+    Ok(all)
 }
 
 /// One channel.
-fn plane(sizes: &[usize], offset: f32, rng: &mut Pcg64Mcg) -> Vec<f32> {
+fn plane(sizes: &[usize], offset: f32, rng: &mut Pcg64Mcg) -> Result<Vec<f32>, kwc_runtime::Error> {
     let mut sum = vec![offset; sizes.iter().product()];
     for (points, weight) in GRIDS {
-        let mut values = normal(rng, 0.0, weight, points.pow(u32::try_from(sizes.len()).unwrap_or(0)));
+        let mut values = normal(rng, 0.0, weight, points.pow(u32::try_from(sizes.len()).unwrap_or(0)))?;
         // Interpolate one dimension after the other, the last one first; dimensions that were done stand behind.
         let mut behind = 1;
         for &size in sizes.iter().rev() {
@@ -50,7 +53,7 @@ fn plane(sizes: &[usize], offset: f32, rng: &mut Pcg64Mcg) -> Vec<f32> {
             *sum += value;
         }
     }
-    sum
+    Ok(sum)
 }
 
 /// `[rest, points, behind]` to `[rest, size, behind]`.

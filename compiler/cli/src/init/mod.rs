@@ -11,6 +11,7 @@ use kwc_compiler::check::Checked;
 use kwc_compiler::weights::{self, State};
 use kwc_compiler::{plan, state};
 use rand_pcg::Pcg64Mcg;
+use rand_pcg::rand_core::SeedableRng as _;
 
 use crate::failure::Failure;
 use crate::output::Output;
@@ -88,7 +89,7 @@ fn random_state(
     threads: Option<usize>,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<State, Error> {
-    let mut rng = Pcg64Mcg::new(u128::from(seed));
+    let mut rng = Pcg64Mcg::seed_from_u64(seed);
     let mut state = draw::draw(checked, &mut rng)?;
     condition::condition(checked, &mut state, threads, &mut rng, progress)?;
     Ok(state)
