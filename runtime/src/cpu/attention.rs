@@ -48,7 +48,9 @@ fn hidden(op: &Attention, operands: &Operands<'_>, average: &[f32]) -> Vec<f32> 
     let (scale, shift) = (operands.weight(scale), operands.weight(shift));
     for ((unit, &scale), &shift) in units.iter_mut().zip(scale).zip(shift) {
         let normed = norm.map_or(*unit, |norm| norm.apply(*unit));
-        *unit = (normed * scale + shift).max(0.0);
+        let value = normed * scale + shift;
+        // A value that is not a number stays one.
+        *unit = if value < 0.0 { 0.0 } else { value };
     }
     units
 }

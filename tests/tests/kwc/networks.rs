@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use kwc_compiler::check::Checked;
 use kwc_compiler::plan::Options;
-use kwc_compiler::weights::{Checkpoint, Tensors};
+use kwc_compiler::weights::{Checkpoint, State, Tensors};
 use kwc_runtime::cpu::Model;
 
 use crate::golden::{
@@ -131,4 +131,24 @@ fn pytorch_archive_gives_the_same_as_safetensors() {
     let from_archive = run(&mut archive);
     assert_eq!(from_archive, run(&mut network.checkpoint()));
     assert_near("from the archive", max_over_std(&from_archive, &network.io["output_f64"].data), network.tolerance);
+}
+
+/// What is not a number stays visible: an attention must not rectify it away.
+#[test]
+fn nan_in_an_attention_reaches_the_output() {
+    let network = networks().into_iter().find(|n| n.name.ends_with("convnext_kw1x")).unwrap();
+    let mut checkpoint = network.checkpoint();
+    let mut state = State::default();
+    for tensor in kwc_compiler::state::tensors(&network.checked) {
+        let mut values = vec![0.0; tensor.shape.iter().product()];
+        if tensor.name == "stages.0.0.pwconv1.attention.fc1.weight" {
+            values.fill(f32::NAN);
+        } else {
+            checkpoint.read(&tensor.name, 0, &mut values).unwrap();
+        }
+        state.insert(tensor.name, tensor.shape, values).unwrap();
+    }
+    let mut model = model(&network.checked, &Options::default(), &mut state, 1);
+    model.run(network.batch(), &[&network.io["input"].f32()]).unwrap();
+    assert!(model.output(0).iter().all(|y| y.is_nan()));
 }
