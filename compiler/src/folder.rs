@@ -1,7 +1,7 @@
 //! Specs on disk: the one place where the compiler reads the file system, for callers that want it to.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Component, Path, PathBuf};
 
 use crate::source::Files;
@@ -15,11 +15,8 @@ pub struct Folder;
 
 impl Files for Folder {
     fn read(&self, path: &str) -> Result<String, String> {
-        let file = File::open(path).map_err(|e| reason(&e))?;
-        if file.metadata().is_ok_and(|m| m.is_dir()) {
-            return Err("this is a folder".to_owned());
-        }
-        // A device or a pipe has no length, so the limit is on what is read.
+        let file = open(Path::new(path)).map_err(|e| reason(&e))?;
+        // The length may change while the file is read, so the limit is on what is read.
         let mut bytes = Vec::new();
         file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| reason(&e))?;
         if bytes.len() as u64 > MAX_BYTES {
@@ -34,9 +31,24 @@ impl Files for Folder {
     }
 }
 
+/// Opens an ordinary file to read it: opening a pipe would wait for someone to write into it.
+///
+/// # Errors
+/// If it is something else, or can't be opened.
+pub fn open(path: &Path) -> io::Result<File> {
+    let kind = std::fs::metadata(path)?;
+    if kind.is_dir() {
+        return Err(io::Error::other("this is a folder"));
+    }
+    if !kind.is_file() {
+        return Err(io::Error::other("this is not an ordinary file"));
+    }
+    File::open(path)
+}
+
 /// What an error of the file system means, for people.
 #[must_use]
-pub fn reason(error: &std::io::Error) -> String {
+pub fn reason(error: &io::Error) -> String {
     if error.kind() == ErrorKind::NotFound { "no such file".to_owned() } else { error.to_string() }
 }
 

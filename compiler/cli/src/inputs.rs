@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use kwc_compiler::ir::Network;
-use kwc_compiler::weights::{Checkpoint, Tensors as _};
+use kwc_compiler::weights::{Checkpoint, Error, Tensors as _};
 use rayon::prelude::*;
 
 use crate::failure::Failure;
@@ -98,7 +98,13 @@ impl Images {
 
 impl Tensors {
     fn open(path: &Path, network: &Network) -> Result<Self, Failure> {
-        let file = Checkpoint::open(path, None)?;
+        let file = Checkpoint::open(path, None).map_err(|e| {
+            if let Error::Unsupported { problem, .. } = e {
+                Failure::file(path, problem).hint("give one .safetensors file, or images called .png, .jpg or .jpeg")
+            } else {
+                e.into()
+            }
+        })?;
         let mut ports = Vec::new();
         let mut samples: Option<(&str, usize)> = None;
         for port in &network.inputs {

@@ -14,7 +14,6 @@
 //! contents are skipped) and tensors; anything else that it names is refused before anything is made of it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::Path;
 
@@ -23,6 +22,7 @@ use half::{bf16, f16};
 use super::error::printable;
 use super::window::{CAPACITY, Window};
 use super::{Dtype, Error, TensorInfo, Tensors, pytorch, safetensors};
+use crate::folder;
 
 /// An open checkpoint.
 ///
@@ -53,11 +53,7 @@ impl Checkpoint {
     /// If the file can't be read, is damaged, is of another format, holds what isn't loaded, or has no such state dict.
     pub fn open(path: &Path, state: Option<&str>) -> Result<Self, Error> {
         let file = path.display().to_string();
-        let open = || {
-            let source = File::open(path)?;
-            if source.metadata()?.is_dir() { Err(io::Error::other("it is a folder")) } else { Ok(source) }
-        };
-        let source = open().map_err(|source| Error::Read { file: file.clone(), source })?;
+        let source = folder::open(path).map_err(|source| Error::Read { file: file.clone(), source })?;
         Self::from_source(&file, source, state)
     }
 

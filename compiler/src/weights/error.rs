@@ -7,13 +7,14 @@ use std::io;
 
 use super::Dtype;
 use super::matching::Mismatch;
+use crate::folder::reason;
 
 /// An error about weights.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refuses.
-    #[error("can't read `{file}`: {source}")]
+    #[error("can't read `{file}`: {}", reason(source))]
     Read {
         /// The file.
         file: String,
