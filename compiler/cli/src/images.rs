@@ -4,13 +4,12 @@
 //! then resized, cropped to the input's size around its centre, divided by 255 and normalised. EXIF orientation is ignored,
 //! as torchvision ignores it.
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
 use image::imageops::FilterType;
 use image::{ColorType, DynamicImage, ImageError, ImageFormat, ImageReader, Limits, Rgb};
-use kwc_compiler::folder::reason;
+use kwc_compiler::folder::{open, reason};
 use kwc_compiler::ir::{self, Interpolation, Network, Resize};
 
 use crate::failure::Failure;
@@ -165,7 +164,7 @@ impl Preparation {
 }
 
 fn decode(path: &Path) -> Result<DynamicImage, String> {
-    let file = File::open(path).map_err(|e| reason(&e))?;
+    let file = open(path).map_err(|e| reason(&e))?;
     // The format is told by the content alone.
     let mut reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(|e| reason(&e))?;
     if !matches!(reader.format(), Some(ImageFormat::Png | ImageFormat::Jpeg)) {
