@@ -322,7 +322,7 @@ fn partition_warehouse(
             warehouse.span,
             format!("{what} of warehouse `{}` has {elements} elements", warehouse.name),
         )
-        .hint(format!("at most {MAX_ELEMENTS} are possible; check `budget` and the channel counts"))
+        .hint(format!("at most {MAX_ELEMENTS} are possible; check `budget`, `reduction` and the channel counts"))
     };
     let elements = cells.saturating_mul(result.cell_elements());
     if elements > MAX_ELEMENTS {
@@ -336,9 +336,9 @@ fn partition_warehouse(
         let hidden = int(kernel.attention_channels as f64 * settings.reduction).max(MIN_HIDDEN);
         let basis = basis_rank(settings, cells, local_cells);
         let part = Mixtures { warehouse: id, mixtures, grid, start_cell, local_cells, hidden, basis };
-        let logits = mixtures.saturating_mul(cells.saturating_add(1)).saturating_mul(hidden);
-        if logits > MAX_ELEMENTS {
-            diagnostics.push(too_large("the attention of a layer", logits));
+        let largest = attention_elements(&part, cells, kernel.attention_channels).into_iter().max().unwrap_or(0);
+        if largest > MAX_ELEMENTS {
+            diagnostics.push(too_large("a tensor of the attention of a layer", largest));
             return None;
         }
         layers.insert(layer, part);
@@ -361,6 +361,17 @@ fn partition_warehouse(
         return None;
     }
     Some(result)
+}
+
+/// Elements of the tensors of a layer's attention that can be large: `fc1`, `fc2`, the attention with its null cells, `fc3`.
+fn attention_elements(part: &Mixtures, cells: usize, channels: usize) -> [usize; 4] {
+    let fc3 = part.basis.map_or(0, |rank| cells.saturating_sub(part.local_cells).saturating_mul(rank));
+    [
+        part.hidden.saturating_mul(channels),
+        part.mixtures.saturating_mul(part.rows(cells)).saturating_mul(part.hidden),
+        part.mixtures.saturating_mul(cells.saturating_add(1)),
+        fc3,
+    ]
 }
 
 fn basis_rank(settings: &Settings, cells: usize, local: usize) -> Option<usize> {
