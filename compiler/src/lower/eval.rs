@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::value::{Scope, Text, Value};
+use super::value::{List, Scope, Text, Value};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
 use crate::spec::{Argument, Expr, ExprKind, Function, Operator, Part, Ratio, Template, shortened, suggestion};
@@ -99,7 +99,8 @@ impl Evaluator {
             },
             ExprKind::Index(list, index) => self.element(list, index, scope)?,
             ExprKind::List(items) => {
-                Value::List(items.iter().map(|e| self.value(e, scope)).collect::<Result<Vec<_>, _>>()?.into())
+                let items = items.iter().map(|e| self.value(e, scope)).collect::<Result<Vec<_>, _>>()?;
+                list_of(items, expr.span)?
             }
             ExprKind::Negate(operand) => {
                 let number = self.number(operand, scope)?;
@@ -135,7 +136,7 @@ impl Evaluator {
     fn list(&self, expr: &Expr, scope: &Scope) -> Result<Rc<[Value]>, Fault> {
         let value = self.value(expr, scope)?;
         match value {
-            Value::List(items) => Ok(items),
+            Value::List(list) => Ok(list.items),
             Value::Number(_) | Value::Bool(_) | Value::Text(_) | Value::Unknown => {
                 let message = format!("this should be a list, but it is {}", value.describe());
                 Err(fault(Code::Expression, expr.span, message, "lists are declared in `params`"))
@@ -256,11 +257,11 @@ impl Evaluator {
     pub(super) fn sizes(&self, expr: &Expr, scope: &Scope, min: usize) -> Result<Sizes, Fault> {
         let value = self.value(expr, scope)?;
         let sizes = match &value {
-            Value::List(items) => {
+            Value::List(list) => {
                 // The places of a list's elements are known only where it is written out.
                 let written: &[Expr] = if let ExprKind::List(written) = &expr.kind { written } else { &[] };
                 let span = |i: usize| written.get(i).map_or(expr.span, |e| e.span);
-                let sizes = items.iter().enumerate().map(|(i, v)| as_count(v, span(i), min));
+                let sizes = list.items.iter().enumerate().map(|(i, v)| as_count(v, span(i), min));
                 sizes.collect::<Result<_, _>>().map(Sizes::Each)
             }
             Value::Number(_) | Value::Bool(_) | Value::Text(_) | Value::Unknown => {
@@ -312,8 +313,8 @@ impl Evaluator {
     pub(super) fn argument(&self, argument: &Argument, scope: &Scope) -> Result<Value, Fault> {
         match argument {
             Argument::Plain(expr) => self.value(expr, scope),
-            Argument::List { items, .. } => {
-                Ok(Value::List(items.iter().map(|a| self.argument(a, scope)).collect::<Result<Vec<_>, _>>()?.into()))
+            Argument::List { items, span } => {
+                list_of(items.iter().map(|a| self.argument(a, scope)).collect::<Result<Vec<_>, _>>()?, *span)
             }
             Argument::Text { expression, template, .. } => {
                 let meaning = match expression {
@@ -380,6 +381,13 @@ fn parameters<'e>(expr: &'e Expr, names: &mut Vec<&'e str>) {
         ExprKind::Choose(parts) => parts.iter().for_each(|part| parameters(part, names)),
         ExprKind::List(parts) | ExprKind::Call(_, parts) => parts.iter().for_each(|part| parameters(part, names)),
     }
+}
+
+fn list_of(items: Vec<Value>, span: Span) -> Result<Value, Fault> {
+    List::new(items).map(Value::List).ok_or_else(|| {
+        let hint = format!("at most {} levels are possible", List::MAX_DEPTH);
+        fault(Code::TooLarge, span, "lists are nested too deep", hint)
+    })
 }
 
 fn as_number(value: &Value, span: Span) -> Result<Ratio, Fault> {

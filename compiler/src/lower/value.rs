@@ -12,7 +12,7 @@ pub(super) enum Value {
     Number(Ratio),
     Bool(bool),
     Text(Text),
-    List(Rc<[Value]>),
+    List(List),
     /// Something that could not be computed, and was reported.
     Unknown,
 }
@@ -23,6 +23,26 @@ pub(super) struct Text {
     pub(super) text: Rc<str>,
     /// Never a text with a meaning of its own.
     pub(super) meaning: Option<Rc<Value>>,
+}
+
+/// A list.
+#[derive(Debug, Clone)]
+pub(super) struct List {
+    pub(super) items: Rc<[Value]>,
+    /// Levels of lists, this one included: 1 for a list of numbers. Bounded, for a list is dropped level by level.
+    depth: usize,
+}
+
+impl List {
+    /// Deepest nesting of lists.
+    pub(super) const MAX_DEPTH: usize = 64;
+
+    /// A list of values; `None` if lists are nested too deep in it.
+    pub(super) fn new(items: Vec<Value>) -> Option<Self> {
+        let inner = items.iter().map(|item| if let Value::List(list) = item.meaning() { list.depth } else { 0 });
+        let depth = inner.max().unwrap_or(0) + 1;
+        (depth <= Self::MAX_DEPTH).then(|| Self { items: items.into(), depth })
+    }
 }
 
 impl Value {

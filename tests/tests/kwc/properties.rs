@@ -405,3 +405,15 @@ fn expansion_that_doubles_ends_quickly() {
     text.push_str("  b60: { params: { t: required }, layers: [relu] }\nlayers: [{ b0: { t: x } }]\n");
     assert!(!survive_text(&text));
 }
+
+/// A list in a list in a list, each parameter one level deeper: the values must not be dropped by deep recursion.
+#[test]
+fn lists_that_parameters_nest_have_a_limit() {
+    let mut text = String::from("kwc: 1\nname: a\ninput: { channels: 3 }\nlayers: [relu]\nparams: {a0: 1");
+    for i in 1..60_000 {
+        text.push_str(&format!(",a{i:x}: [$a{:x}]", i - 1));
+    }
+    text.push_str("}\n");
+    assert!(text.len() < 1 << 20);
+    assert!(!survive_text(&text));
+}
