@@ -131,11 +131,13 @@ impl Diagnostic {
     }
 }
 
-/// The candidate nearest to `name`, if it is near enough to be a typo.
+/// The candidate nearest to `name`, if it is near enough to be a typo. Only the first two thousand are looked at.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    const MOST: usize = 2000;
     let limit = (name.chars().count() / 3).max(1);
     candidates
         .into_iter()
+        .take(MOST)
         .map(|c| (strsim::damerau_levenshtein(name, c), c))
         .filter(|&(distance, _)| distance <= limit)
         .min_by_key(|&(distance, _)| distance)
@@ -165,6 +167,16 @@ impl Diagnostics {
         }
         if self.list.len() < MAX_KEPT {
             self.list.push(diagnostic);
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// Adds an error that is long in the making, such as one whose hint is looked for among many names: it is made only
+    /// if there is room for it.
+    pub(crate) fn push_with(&mut self, make: impl FnOnce() -> Diagnostic) {
+        if self.list.len() < MAX_KEPT {
+            self.push(make());
         } else {
             self.left_out += 1;
         }

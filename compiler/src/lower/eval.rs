@@ -8,7 +8,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
 use crate::spec::{Argument, Expr, ExprKind, Function, Operator, Part, Ratio, Template, shortened, suggestion};
 
-/// Most nodes of expressions that are evaluated for one network.
+/// Most nodes of expressions that are evaluated for one network, or as much other work.
 const MAX_STEPS: u64 = 5_000_000;
 /// Longest text that a template may come to, in bytes.
 const MAX_TEXT: usize = 1024;
@@ -76,6 +76,13 @@ impl Evaluator {
         Ok(())
     }
 
+    /// Counts the names among which the nearest to a wrong one is looked for.
+    pub(super) fn search(&self, names: usize) {
+        /// What comparing two names costs, in nodes.
+        const COMPARISON: u64 = 16;
+        self.steps.set(self.steps.get() + COMPARISON * names as u64);
+    }
+
     /// The value of an expression.
     pub(super) fn value(&self, expr: &Expr, scope: &Scope) -> Result<Value, Fault> {
         self.step(expr.span)?;
@@ -88,6 +95,7 @@ impl Evaluator {
                 Some(value) => value.clone(),
                 None => {
                     let names = scope.names();
+                    self.search(names.len());
                     let hint = suggestion(name, names.iter().copied(), "the parameters here are");
                     return Err(fault(
                         Code::Undefined,

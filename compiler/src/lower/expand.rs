@@ -177,6 +177,8 @@ impl Lowering<'_, '_> {
         if let Some((value, _)) = names.values.get(&name) {
             return Some(*value);
         }
+        self.evaluator.search(names.values.len());
+        self.stopped |= self.evaluator.is_exhausted();
         let message = format!("there is no value `{}` here", shortened(&name));
         let mut error = Diagnostic::new(Code::Undefined, template.span, message);
         error = match names.skipped.get(&name) {
@@ -359,13 +361,12 @@ impl Lowering<'_, '_> {
     ) -> Option<ValueId> {
         let spec = self.spec;
         let block = spec.blocks.get(name)?;
+        let arguments: BTreeMap<&str, &Argument> = arguments.iter().map(|(n, a)| (n.value.as_str(), a)).collect();
         let mut scope = Scope::inside(Rc::clone(&self.globals));
         for param in &block.params {
-            let argument = arguments.iter().find(|(name, _)| name.value == param.name.value);
+            let argument = arguments.get(param.name.value.as_str()).copied();
             let (value, origin) = match (argument, &param.default) {
-                (Some((_, argument)), _) => {
-                    (self.evaluator.argument(argument, place.scope), origin(argument, place.scope))
-                }
+                (Some(argument), _) => (self.evaluator.argument(argument, place.scope), origin(argument, place.scope)),
                 (None, Some(default)) => (self.evaluator.argument(default, &scope), origin(default, &scope)),
                 // Reported by the reader.
                 (None, None) => (Ok(Value::Unknown), None),

@@ -1,6 +1,6 @@
 //! Warehouses: which there are, in which order, with which settings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Lowering;
 use super::value::Scope;
@@ -88,20 +88,19 @@ impl Lowering<'_, '_> {
     fn order(&mut self, registration: &[LayerId], is_sound: bool) -> Vec<WarehouseId> {
         let mut order = Vec::new();
         let Some(stated) = &self.spec.warehouses.order else {
+            let mut seen = BTreeSet::new();
             for id in registration {
                 let warehouse = self.layers.get(id.index()).and_then(|l| l.op.warehouse());
-                if let Some(warehouse) = warehouse.filter(|w| !order.contains(w)) {
-                    order.push(warehouse);
-                }
+                order.extend(warehouse.filter(|w| seen.insert(*w)));
             }
             return order;
         };
         let scope = std::rc::Rc::clone(&self.globals);
-        let mut stated_names: Vec<(String, Span)> = Vec::new();
+        let mut stated_names: BTreeMap<String, Span> = BTreeMap::new();
         for template in &stated.value {
             let name = self.evaluator.text(template, &scope);
             let Some(name) = self.take(name) else { continue };
-            if let Some((_, first)) = stated_names.iter().find(|(n, _)| *n == name) {
+            if let Some(first) = stated_names.get(&name) {
                 let message = format!("`{name}` stands in the order twice");
                 let error = Diagnostic::new(Code::Duplicate, template.span, message);
                 self.diagnostics.push(error.related(*first, "the first one").hint("remove one of them"));
@@ -109,28 +108,30 @@ impl Lowering<'_, '_> {
             }
             match self.registry.ids.get(&name) {
                 Some(id) => order.push(*id),
-                None if is_sound => {
+                None if is_sound => self.diagnostics.push_with(|| {
                     let names = self.registry.named.iter().map(|(n, _)| n.as_str());
                     let hint = suggestion(&name, names, "the layers name");
                     let message = format!("no layer names warehouse `{name}`");
-                    self.diagnostics.push(Diagnostic::new(Code::Unused, template.span, message).hint(hint));
-                }
+                    Diagnostic::new(Code::Unused, template.span, message).hint(hint)
+                }),
                 None => {}
             }
-            stated_names.push((name, template.span));
+            stated_names.insert(name, template.span);
         }
         for (name, span) in &self.registry.named {
-            if stated_names.iter().any(|(n, _)| n == name) {
+            if stated_names.contains_key(name) {
                 continue;
             }
-            let near = nearest(name, stated_names.iter().map(|(n, _)| n.as_str()));
-            let hint = near.map_or_else(
-                || "add it to `order`, at its place in the checkpoint".to_owned(),
-                |near| format!("did you mean `{near}`? If not, add it to `order`, at its place in the checkpoint"),
-            );
-            let message = format!("warehouse `{name}` is missing in `order`");
-            let error = Diagnostic::new(Code::Order, *span, message);
-            self.diagnostics.push(error.related(stated.span, "the order").hint(hint));
+            self.diagnostics.push_with(|| {
+                let hint = match nearest(name, stated_names.keys().map(String::as_str)) {
+                    Some(near) => {
+                        format!("did you mean `{near}`? If not, add it to `order`, at its place in the checkpoint")
+                    }
+                    None => "add it to `order`, at its place in the checkpoint".to_owned(),
+                };
+                let message = format!("warehouse `{name}` is missing in `order`");
+                Diagnostic::new(Code::Order, *span, message).related(stated.span, "the order").hint(hint)
+            });
         }
         order
     }
@@ -142,10 +143,12 @@ impl Lowering<'_, '_> {
         }
         for (name, _) in &self.spec.warehouses.each {
             if !self.registry.ids.contains_key(&name.value) {
-                let names = self.registry.named.iter().map(|(n, _)| n.as_str());
-                let hint = suggestion(&name.value, names, "the layers name");
-                let message = format!("no layer names warehouse `{}`", name.value);
-                self.diagnostics.push(Diagnostic::new(Code::Unused, name.span, message).hint(hint));
+                self.diagnostics.push_with(|| {
+                    let names = self.registry.named.iter().map(|(n, _)| n.as_str());
+                    let hint = suggestion(&name.value, names, "the layers name");
+                    let message = format!("no layer names warehouse `{}`", name.value);
+                    Diagnostic::new(Code::Unused, name.span, message).hint(hint)
+                });
             }
         }
     }

@@ -1,5 +1,7 @@
 //! `extends`: a spec as the difference to another one.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::node::{self, Kind, Map, Node};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::{FileId, Files, Sources, Spanned};
@@ -112,15 +114,17 @@ fn merge(base: &mut Node, variant: Node) {
 }
 
 fn merge_maps(base: &mut Map, changes: Map) {
+    let index: BTreeMap<String, usize> =
+        base.entries.iter().enumerate().map(|(i, e)| (e.key.value.clone(), i)).collect();
+    let mut removed = BTreeSet::new();
     for entry in changes.entries {
-        let place = base.entries.iter().position(|e| e.key.value == entry.key.value);
-        match (place, &entry.value.kind) {
+        match (index.get(&entry.key.value), &entry.value.kind) {
             (Some(i), Kind::Null) => {
-                base.entries.remove(i);
+                removed.insert(*i);
             }
             (None, Kind::Null) => {}
             (Some(i), _) => {
-                if let Some(old) = base.entries.get_mut(i) {
+                if let Some(old) = base.entries.get_mut(*i) {
                     old.key.span = entry.key.span;
                     merge(&mut old.value, entry.value);
                 }
@@ -128,4 +132,9 @@ fn merge_maps(base: &mut Map, changes: Map) {
             (None, _) => base.entries.push(entry),
         }
     }
+    let mut place = 0;
+    base.entries.retain(|_| {
+        place += 1;
+        !removed.contains(&(place - 1))
+    });
 }

@@ -1,6 +1,7 @@
 //! Reader: everything of a spec but its items.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::fields;
 use super::node::{Kind, Node};
@@ -16,7 +17,7 @@ const VERSION: i64 = 1;
 
 /// Reads the merged tree. The result is there if it is worth lowering.
 pub(super) fn read_spec(root: &Node, diagnostics: &mut Diagnostics) -> Option<Spec> {
-    let mut reader = Reader { diagnostics, blocks: Vec::new() };
+    let mut reader = Reader { diagnostics, blocks: BTreeMap::new() };
     let head = Span { end: root.span.start, ..root.span };
     let keys = reader.keys(root, head, "a spec", &[fields::FILE])?;
     if let Some(node) = keys.get("kwc") {
@@ -250,7 +251,7 @@ impl Reader<'_> {
                 !common
             });
             let declared = params.iter().map(|p| (p.name.value.clone(), p.default.is_none())).collect();
-            self.blocks.push((name.value.clone(), declared));
+            self.blocks.insert(name.value.clone(), Rc::new(declared));
             heads.push((name, keys, params));
         }
         let mut blocks = BTreeMap::new();
@@ -263,10 +264,13 @@ impl Reader<'_> {
 
     /// Reports the name of an operation or block that doesn't exist.
     pub(super) fn unknown_item(&mut self, name: &str, span: Span) {
-        let names = fields::ITEMS.iter().map(|f| f.name).chain(self.blocks.iter().map(|(n, _)| n.as_str()));
-        let hint = suggestion(name, names, "there are");
-        let message = format!("there is no operation or block `{}`", super::read_values::shortened(name));
-        self.diagnostics.push(Diagnostic::new(Code::Undefined, span, message).hint(hint));
+        let blocks = &self.blocks;
+        self.diagnostics.push_with(|| {
+            let names = fields::ITEMS.iter().map(|f| f.name).chain(blocks.keys().map(String::as_str));
+            let hint = suggestion(name, names, "there are");
+            let message = format!("there is no operation or block `{}`", super::read_values::shortened(name));
+            Diagnostic::new(Code::Undefined, span, message).hint(hint)
+        });
     }
 }
 

@@ -1,12 +1,14 @@
 //! Reader: items, their fields, and what they are.
 
+use std::collections::BTreeMap;
+
 use super::fields::{COMMON, Field, Form, ITEMS};
 use super::node::{Kind, Node};
 use super::read_values::{Keys, Reader};
 use super::suggestion;
 use super::template::Template;
 use super::tree::{Argument, ConvFields, Item, ItemKind, Operand, Operation};
-use crate::diagnostic::{Code, nearest};
+use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::ir::Activation;
 use crate::source::{Span, Spanned};
 
@@ -44,11 +46,11 @@ impl Reader<'_> {
     fn named_item(&mut self, name: &str, span: Span, value: Option<&Node>) -> Item {
         let value = value.filter(|n| !matches!(n.kind, Kind::Null));
         let form = ITEMS.iter().find(|f| f.name == name);
-        let block = self.blocks.iter().position(|(n, _)| n == name);
+        let block = self.blocks.get(name).cloned();
         let keys = match (form, block) {
             (Some(form), _) => self.item_keys(value, span, name, form.fields),
             // The table of a block depends on the spec.
-            (None, Some(index)) => self.block_keys(value, span, name, index),
+            (None, Some(params)) => self.block_keys(value, span, name, &params),
             (None, None) => {
                 self.unknown_item(name, span);
                 None
@@ -92,20 +94,27 @@ impl Reader<'_> {
         }
     }
 
-    fn block_keys<'n>(&mut self, value: Option<&'n Node>, span: Span, name: &str, index: usize) -> Option<Keys<'n>> {
-        let params = self.blocks.get(index).map_or_else(Vec::new, |(_, params)| params.clone());
+    fn block_keys<'n>(
+        &mut self,
+        value: Option<&'n Node>,
+        span: Span,
+        name: &str,
+        params: &BTreeMap<String, bool>,
+    ) -> Option<Keys<'n>> {
         let mut misspelt = Vec::new();
         let keys = match value.map(|n| (n, &n.kind)) {
             None => Keys::NONE,
             Some((node, Kind::Map(map))) => {
-                let known = COMMON.iter().map(|f| f.name).chain(params.iter().map(|(n, _)| n.as_str()));
+                let known = COMMON.iter().map(|f| f.name).chain(params.keys().map(String::as_str));
                 for entry in &map.entries {
                     let key = entry.key.value.as_str();
-                    if !known.clone().any(|k| k == key) {
-                        misspelt.extend(nearest(key, known.clone()));
-                        let hint = suggestion(key, known.clone(), "its parameters are");
-                        let message = format!("block `{name}` has no parameter `{key}`");
-                        self.error(Code::UnknownField, entry.key.span, message, hint);
+                    if !params.contains_key(key) && !COMMON.iter().any(|f| f.name == key) {
+                        self.diagnostics.push_with(|| {
+                            misspelt.extend(nearest(key, known.clone()));
+                            let hint = suggestion(key, known.clone(), "its parameters are");
+                            let message = format!("block `{name}` has no parameter `{key}`");
+                            Diagnostic::new(Code::UnknownField, entry.key.span, message).hint(hint)
+                        });
                     }
                 }
                 Keys::of(node)
@@ -116,7 +125,7 @@ impl Reader<'_> {
                 return None;
             }
         };
-        for (parameter, is_required) in &params {
+        for (parameter, is_required) in params {
             if *is_required && keys.get(parameter).is_none() && !misspelt.contains(&parameter.as_str()) {
                 let message = format!("block `{name}` needs `{parameter}`");
                 self.error(Code::MissingField, span, message, format!("add `{parameter}: ...`"));

@@ -1,5 +1,8 @@
 //! Reader: mappings by their tables of keys, and the values that fields take.
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 use super::expr::{self, Expr, ExprKind};
 use super::fields::Field;
 use super::node::{Kind, Map, Node, Text};
@@ -16,8 +19,8 @@ pub(crate) const MAX_NAME: usize = 256;
 /// Reads nodes into the typed tree, and collects what is wrong with them.
 pub(super) struct Reader<'d> {
     pub(super) diagnostics: &'d mut Diagnostics,
-    /// Names of the blocks, and the parameters of each.
-    pub(super) blocks: Vec<(String, Vec<(String, bool)>)>,
+    /// The blocks, and the parameters of each: its name, and whether it is required.
+    pub(super) blocks: BTreeMap<String, Rc<BTreeMap<String, bool>>>,
 }
 
 /// The keys of a mapping.

@@ -417,3 +417,30 @@ fn lists_that_parameters_nest_have_a_limit() {
     assert!(text.len() < 1 << 20);
     assert!(!survive_text(&text));
 }
+
+/// Many names, and many mistakes or uses that each go through all of them.
+#[test]
+fn many_names_end_quickly() {
+    let each = |count: usize, item: &dyn Fn(usize) -> String| (0..count).map(item).collect::<String>();
+    let head = "kwc: 1\nname: a\ninput: { channels: 3 }\n";
+    let params = each(6_000, &|i| format!("  abcdefgh{i:05}: 1\n"));
+    let repeat = |item: &str| format!("layers:\n  - repeat: {{ count: 9000, layers: [{item}] }}\n");
+    let block_params = each(3_000, &|i| format!("      p{i:05}: 1\n"));
+    let arguments = each(3_000, &|i| format!("            p{i:05}: 1\n"));
+    let block = format!("blocks:\n  b:\n    params:\n{block_params}    layers: [relu]\n");
+    for text in [
+        format!("{head}params:\n{params}{}", repeat("relu: { when: zzzzzzzzzzzzz }")),
+        format!("{head}layers:\n{}", each(6_000, &|i| format!("  - relu: {{ as: abcdefgh{i:05} }}\n")))
+            + &repeat("relu: { from: zzzzzzzzzzzzz }")["layers:\n".len()..],
+        format!("{head}blocks:\n{}", each(6_000, &|i| format!("  abcdefgh{i:05}: {{ layers: [] }}\n")))
+            + &format!("layers:\n{}", each(10_000, &|i| format!("  - zzzzzzzz{i:05}\n"))),
+        format!("{head}{block}layers:\n  - repeat:\n      count: 300\n      layers:\n        - b:\n{arguments}"),
+    ] {
+        assert!(text.len() < 1 << 20);
+        survive_text(&text);
+    }
+    let base = format!("{head}layers: [relu]\nparams:\n{}", each(20_000, &|i| format!("  a{i:05}: 1\n")));
+    let variant = format!("kwc: 1\nextends: a.yaml\nparams:\n{}", each(20_000, &|i| format!("  b{i:05}: 1\n")));
+    let files = Memory::default().with("a.yaml", base).with("b.yaml", variant);
+    assert!(survive(&files, "b.yaml", &[]));
+}
