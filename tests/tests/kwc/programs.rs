@@ -122,7 +122,6 @@ fn averages_are_shared() {
     assert_eq!(count(|op| matches!(op, Op::GlobalAverage(_))), 19 - 3 + 1);
 }
 
-/// A dump keeps its value from being fused away, and leaves the output as it was.
 #[test]
 fn unknown_dumps_name_the_nearest() {
     let checked = checked(&package().join("../specs/resnet18.yaml"));
