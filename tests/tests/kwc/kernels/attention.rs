@@ -141,27 +141,40 @@ fn attention_of_many_mixtures_follows_the_method() {
     }
 }
 
-#[test]
-fn attention_whose_logits_vanish_is_zero() {
-    // All weights 0: the epsilon alone keeps the quotient finite.
+/// Two mixtures of three cells from four channels, all weights 0 but those given for `fc1`.
+fn attend(fc1: &[f32; 8], average: &[f32; 4]) -> Vec<f32> {
     let (mut assembly, zeros) = (Assembly::default(), [0.0; 64]);
-    let (average, output) = (assembly.input(4), assembly.buffer(6));
-    let vector = assembly.weight(&zeros[..2]);
+    let (input, output) = (assembly.input(4), assembly.buffer(6));
+    let (scale, shift) = (assembly.weight(&[1.0; 2]), assembly.weight(&zeros[..2]));
     let op = Attention {
-        average,
+        average: input,
         output,
         channels: 4,
         hidden: 2,
         mixtures: 2,
         cells: 3,
-        fc1: assembly.weight(&zeros[..8]),
+        fc1: assembly.weight(fc1),
         fc1_bias: None,
-        norm: AttentionNorm::Batch { scale: vector, shift: vector },
+        norm: AttentionNorm::Batch { scale, shift },
         fc2: assembly.weight(&zeros[..16]),
         fc2_bias: None,
         basis: None,
         temperature: None,
     };
     assembly.step(Op::Attention(op));
-    assert_eq!(assembly.run(output, 1, &[&[1.0; 4]]), [0.0; 6]);
+    let mut model = assembly.model(output, 1).unwrap();
+    model.run(1, &[average]).unwrap();
+    model.output(0).to_vec()
+}
+
+#[test]
+fn attention_whose_logits_vanish_is_zero() {
+    // The epsilon alone keeps the quotient finite.
+    assert_eq!(attend(&[1.0; 8], &[1.0; 4]), [0.0; 6]);
+}
+
+#[test]
+fn attention_keeps_what_is_no_number() {
+    let average = [1.0, f32::NAN, 1.0, 1.0];
+    assert!(attend(&[1.0; 8], &average).iter().all(|alpha| alpha.is_nan()));
 }
