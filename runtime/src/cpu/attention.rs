@@ -29,7 +29,7 @@ pub(super) fn run(op: &Attention, operands: &Operands<'_>, output: &mut [f32], t
         for (index, alpha) in task {
             let (sample, mixture) = (index / op.mixtures, index % op.mixtures);
             let hidden = &hidden[sample * op.hidden..(sample + 1) * op.hidden];
-            attend(op, operands, hidden, mixture, alpha, &mut scratch.right);
+            attend(op, operands, hidden, mixture, alpha, &mut scratch.few);
         }
     });
 }

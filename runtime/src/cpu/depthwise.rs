@@ -34,7 +34,7 @@ pub(super) fn run(op: &Conv, operands: &Operands<'_>, output: &mut [f32], thread
         let from = (sample * op.in_channels + channel / multiplier) * plane;
         let input = &input[from..from + plane];
         let kernel = operands.kernel(&op.kernel, sample);
-        let weights = &mut scratch.left;
+        let weights = &mut scratch.few;
         weights.clear();
         match op.kernel.layout {
             KernelLayout::Rows => weights.extend_from_slice(&kernel[channel * taps..(channel + 1) * taps]),

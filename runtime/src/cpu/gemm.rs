@@ -79,13 +79,14 @@ pub(super) fn run(products: Vec<(Product<'_>, Tile<'_>)>, threads: &Threads) {
 
 /// Size of the tiles into which an output is cut: the one that should be done first.
 ///
-/// Smaller tiles balance better but pack more: each packs all the rows and all the columns that it needs. Costs are in
-/// cycles per element, as measured on one machine; only their proportions matter.
+/// Smaller tiles balance better but pack more: each packs all the rows and all the columns that it needs. The costs are
+/// tenths of a cycle for each step in depth, as measured on one machine; only their proportions matter.
 fn cut(product: &Product<'_>, rows: usize, columns: usize, products: usize, threads: usize) -> (usize, usize) {
+    /// Packing of a value: of the left side, of a plain right side, of a window.
     const LEFT: usize = 10;
     const RIGHT: usize = 5;
     const WINDOW: usize = 12;
-    /// Multiplications of one vector register's worth, per element of a `HEIGHT x WIDTH` tile, in tenths of a cycle.
+    /// Multiplication of two panels.
     const MULTIPLY: usize = HEIGHT * WIDTH * 10 / 13;
     let right = match product.right {
         Right::Plain { .. } => RIGHT,

@@ -14,8 +14,10 @@ const MOST: usize = 1024;
 pub(super) struct Scratch {
     /// Packed rows of a product's left side.
     pub(super) left: Vec<f32>,
-    /// Packed columns of its right side, or whatever else an operation needs.
+    /// Packed columns of its right side, or an operation's own copy of what it reads.
     pub(super) right: Vec<f32>,
+    /// A few values, as many as there are.
+    pub(super) few: Vec<f32>,
 }
 
 /// The first `elements` of a scratch vector, which only ever grows; they hold whatever the last task left there.

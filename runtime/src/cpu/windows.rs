@@ -1,6 +1,7 @@
 //! A convolution's input as a matrix: a column for each output position, a row for each column of the kernel.
 //!
-//! The matrix is never stored; its panels are read from the map when a product asks for them.
+//! The matrix is never stored; its panels are read from the map when a product asks for them. Pools and depthwise
+//! convolutions share the arithmetic of what is inside a padded row.
 
 use crate::program::Conv;
 
