@@ -1,8 +1,8 @@
 //! Programs on the CPU, in `f32`.
 //!
-//! [`Model::new`] checks everything that a Program could get wrong ([`check`]), so that execution needs no checks: an
+//! [`Model::new`] checks everything that a Program could get wrong (`check`), so that execution needs no checks: an
 //! accepted Program neither panics nor touches memory that is not its own. The kernels are one file per subject; all
-//! products of matrices, convolution and mixing included, go through [`gemm`].
+//! products of matrices, convolution and mixing included, go through `gemm`.
 
 mod activation;
 mod attention;
