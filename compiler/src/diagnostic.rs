@@ -264,14 +264,6 @@ impl IntoIterator for Diagnostics {
     }
 }
 
-impl Extend<Diagnostic> for Diagnostics {
-    fn extend<T: IntoIterator<Item = Diagnostic>>(&mut self, iter: T) {
-        for diagnostic in iter {
-            self.push(diagnostic);
-        }
-    }
-}
-
 fn groups<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Vec<Group<'a>> {
     let title = Level::ERROR.primary_title(diagnostic.message.as_str()).id(diagnostic.code.id());
     let mut groups = Vec::new();

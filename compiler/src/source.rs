@@ -78,12 +78,6 @@ impl Sources {
         self.files.get(id.0 as usize)
     }
 
-    /// All files, in the order in which they were read.
-    #[must_use]
-    pub fn files(&self) -> &[SourceFile] {
-        &self.files
-    }
-
     /// Line and column of the start of a span.
     #[must_use]
     pub fn position(&self, span: Span) -> Position {
