@@ -5,10 +5,10 @@
 
 use std::fmt::Write as _;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 
-use crate::source::{Sources, Span};
+use crate::source::{SourceFile, Sources, Span};
 
 /// What kind of error, for machines and for searching.
 ///
@@ -131,13 +131,20 @@ impl Diagnostic {
     }
 }
 
-/// The candidate nearest to `name`, if it is near enough to be a typo. Only the first two thousand are looked at.
+/// The candidate nearest to `name`, if it is near enough to be a typo. Only the first thousand are looked at.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    const MOST: usize = 2000;
+    /// Most candidates.
+    const MOST: usize = 1000;
+    /// Longest names, in bytes: the effort grows with the product of the lengths.
+    const LONGEST: usize = 128;
     let limit = (name.chars().count() / 3).max(1);
+    if name.len() > LONGEST {
+        return None;
+    }
     candidates
         .into_iter()
         .take(MOST)
+        .filter(|c| c.len() <= LONGEST)
         .map(|c| (strsim::damerau_levenshtein(name, c), c))
         .filter(|&(distance, _)| distance <= limit)
         .min_by_key(|&(distance, _)| distance)
@@ -158,27 +165,26 @@ pub struct Diagnostics {
 impl Diagnostics {
     /// Adds an error. The same error at the same place is kept once, and only the first hundred are kept.
     pub fn push(&mut self, diagnostic: Diagnostic) {
+        if self.is_full() {
+            self.left_out += 1;
+            return;
+        }
         let known = self
             .list
             .iter()
             .any(|d| d.code == diagnostic.code && d.span == diagnostic.span && d.message == diagnostic.message);
-        if known {
-            return;
-        }
-        if self.list.len() < MAX_KEPT {
+        if !known {
             self.list.push(diagnostic);
-        } else {
-            self.left_out += 1;
         }
     }
 
     /// Adds an error that is long in the making, such as one whose hint is looked for among many names: it is made only
     /// if there is room for it.
     pub(crate) fn push_with(&mut self, make: impl FnOnce() -> Diagnostic) {
-        if self.list.len() < MAX_KEPT {
-            self.push(make());
-        } else {
+        if self.is_full() {
             self.left_out += 1;
+        } else {
+            self.push(make());
         }
     }
 
@@ -187,13 +193,20 @@ impl Diagnostics {
         self.list.sort_by_key(|d| d.span);
     }
 
+    /// Whether no more errors are kept, so that it is not worth while to say more about one.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.list.len() >= MAX_KEPT
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// How many there are, those included that were not kept.
+    /// How many there are, those included that were not kept. Where many were not, some may have been left out or counted
+    /// twice.
     #[must_use]
     pub fn len(&self) -> usize {
         self.list.len() + self.left_out
@@ -214,11 +227,11 @@ impl Diagnostics {
             out.push_str("\n\n");
         }
         let count = self.len();
-        let _ = write!(out, "{count} error{}", if count == 1 { "" } else { "s" });
-        if self.left_out > 0 {
-            let _ = write!(out, ", the first {} of them above", self.list.len());
-        }
-        out.push('\n');
+        let _ = match (count, self.left_out) {
+            (1, _) => writeln!(out, "1 error"),
+            (_, 0) => writeln!(out, "{count} errors"),
+            (_, _) => writeln!(out, "{} errors, and more that are not shown", self.list.len()),
+        };
         out
     }
 
@@ -282,13 +295,15 @@ fn groups<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Vec<Group<'a>
     let mut group = Group::with_title(title);
     for id in files {
         let Some(file) = sources.file(id) else { continue };
-        let mut snippet = Snippet::source(file.text.as_str()).path(file.name.as_str()).fold(true);
-        for &(span, label, primary) in places.iter().filter(|p| p.0.file == id) {
-            let kind = if primary { AnnotationKind::Primary } else { AnnotationKind::Context };
-            let range = visible(&file.text, span);
-            let annotation = kind.span(range);
-            snippet = snippet.annotation(if label.is_empty() { annotation } else { annotation.label(label) });
-        }
+        let here: Vec<_> = places.iter().filter(|p| p.0.file == id).copied().collect();
+        let Some(first) = here.first() else { continue };
+        let Some(snippet) = snippet(file, &here).or_else(|| snippet(file, &[*first])) else {
+            // A line too long to show.
+            let position = sources.position(first.0);
+            let origin = Origin::path(file.name.as_str()).line(position.line).char_column(position.column);
+            group = group.element(origin);
+            continue;
+        };
         group = group.element(snippet);
     }
     if let Some(hint) = &diagnostic.hint {
@@ -296,6 +311,29 @@ fn groups<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Vec<Group<'a>
     }
     groups.push(group);
     groups
+}
+
+/// The lines from the first of some places to the last, with what is said there. `None` if that is too much text.
+fn snippet<'a>(file: &'a SourceFile, places: &[(Span, &'a str, bool)]) -> Option<Snippet<'a, Annotation<'a>>> {
+    /// Rendering takes its time for every byte.
+    const MAX_SHOWN: usize = 1 << 14;
+    let text = file.text.as_str();
+    let ranges: Vec<_> = places.iter().map(|p| visible(text, p.0)).collect();
+    let from = ranges.iter().map(|r| r.start).min()?;
+    let to = ranges.iter().map(|r| r.end).max()?;
+    let start = text[..from].rfind('\n').map_or(0, |i| i + 1);
+    let end = text[to..].find('\n').map_or(text.len(), |i| to + i);
+    if end - start > MAX_SHOWN {
+        return None;
+    }
+    let line = text[..start].matches('\n').count() + 1;
+    let mut snippet = Snippet::source(&text[start..end]).line_start(line).path(file.name.as_str()).fold(true);
+    for (&(_, label, primary), range) in places.iter().zip(ranges) {
+        let kind = if primary { AnnotationKind::Primary } else { AnnotationKind::Context };
+        let annotation = kind.span(range.start - start..range.end - start);
+        snippet = snippet.annotation(if label.is_empty() { annotation } else { annotation.label(label) });
+    }
+    Some(snippet)
 }
 
 /// The part of a span that is worth underlining: its first line, on character boundaries, at least one character.

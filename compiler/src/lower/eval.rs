@@ -8,8 +8,8 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
 use crate::spec::{Argument, Expr, ExprKind, Function, Operator, Part, Ratio, Template, shortened, suggestion};
 
-/// Most nodes of expressions that are evaluated for one network, or as much other work.
-const MAX_STEPS: u64 = 5_000_000;
+/// Most nodes of expressions that are evaluated for one network.
+const MAX_STEPS: usize = 2_000_000;
 /// Longest text that a template may come to, in bytes.
 const MAX_TEXT: usize = 1024;
 /// Largest size or count that a spec may state.
@@ -54,7 +54,7 @@ impl Sizes {
 /// Evaluates, and counts what it does.
 #[derive(Debug, Default)]
 pub(super) struct Evaluator {
-    steps: Cell<u64>,
+    steps: Cell<usize>,
 }
 
 impl Evaluator {
@@ -63,24 +63,30 @@ impl Evaluator {
         self.steps.get() > MAX_STEPS
     }
 
-    fn step(&self, span: Span) -> Result<(), Fault> {
-        self.steps.set(self.steps.get() + 1);
+    /// An error, once a network has used up what may be evaluated.
+    pub(super) fn check_effort(&self, span: Span) -> Result<(), Fault> {
         if self.is_exhausted() {
-            return Err(fault(
-                Code::TooLarge,
-                span,
-                "the expressions of this spec take too long to compute",
-                "check the `count` of every `repeat`",
-            ));
+            let message = "the expressions of this spec take too long to compute";
+            return Err(fault(Code::TooLarge, span, message, "check the `count` of every `repeat`"));
         }
         Ok(())
     }
 
-    /// Counts the names among which the nearest to a wrong one is looked for.
-    pub(super) fn search(&self, names: usize) {
-        /// What comparing two names costs, in nodes.
-        const COMPARISON: u64 = 16;
-        self.steps.set(self.steps.get() + COMPARISON * names as u64);
+    /// Counts the effort of comparing a name with others.
+    pub(super) fn spend_on_comparing(&self, names: usize) {
+        /// One comparison takes as long as some ten evaluations.
+        const STEPS: usize = 10;
+        self.spend(names.saturating_mul(STEPS));
+    }
+
+    /// Counts the effort of giving parameters their values.
+    pub(super) fn spend(&self, steps: usize) {
+        self.steps.set(self.steps.get().saturating_add(steps));
+    }
+
+    fn step(&self, span: Span) -> Result<(), Fault> {
+        self.spend(1);
+        self.check_effort(span)
     }
 
     /// The value of an expression.
@@ -95,7 +101,7 @@ impl Evaluator {
                 Some(value) => value.clone(),
                 None => {
                     let names = scope.names();
-                    self.search(names.len());
+                    self.spend_on_comparing(names.len());
                     let hint = suggestion(name, names.iter().copied(), "the parameters here are");
                     return Err(fault(
                         Code::Undefined,
@@ -319,12 +325,20 @@ impl Evaluator {
 
     /// The value of an argument: its text as a template, with what it means as an expression.
     pub(super) fn argument(&self, argument: &Argument, scope: &Scope) -> Result<Value, Fault> {
+        self.step(argument.span())?;
         match argument {
             Argument::Plain(expr) => self.value(expr, scope),
             Argument::List { items, span } => {
                 list_of(items.iter().map(|a| self.argument(a, scope)).collect::<Result<Vec<_>, _>>()?, *span)
             }
             Argument::Text { expression, template, .. } => {
+                // A word alone is rarely meant as a parameter, and is a text where there is none of this name.
+                if let (Ok(Expr { kind: ExprKind::Parameter(word), .. }), Ok(template)) = (expression, template)
+                    && template.as_expression().is_none()
+                    && scope.get(word).is_none()
+                {
+                    return Ok(Value::Text(Text { text: self.text(template, scope)?.into(), meaning: None }));
+                }
                 let meaning = match expression {
                     Ok(expr) => self.value(expr, scope),
                     Err(error) => Err(Fault::Error(error.clone())),

@@ -9,7 +9,7 @@ use super::layers::needs_path;
 use super::value::{Scope, Value};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::ir::{Op, Port, ValueId};
-use crate::source::{Span, Spanned};
+use crate::source::Span;
 use crate::spec::{
     Argument, Expr, Item, ItemKind, NAME_HINT, Operand, Ratio, Spec, Template, is_plain_name, shortened, suggestion,
 };
@@ -99,6 +99,10 @@ impl Lowering<'_, '_> {
             self.stop(Diagnostic::new(Code::TooLarge, item.span, message).hint(hint));
             return previous;
         }
+        let effort = self.evaluator.check_effort(item.span);
+        if self.take(effort).is_none() {
+            return previous;
+        }
         if let Some(when) = &item.when {
             let holds = self.evaluator.condition(when, place.scope);
             match self.take(holds) {
@@ -177,8 +181,6 @@ impl Lowering<'_, '_> {
         if let Some((value, _)) = names.values.get(&name) {
             return Some(*value);
         }
-        self.evaluator.search(names.values.len());
-        self.stopped |= self.evaluator.is_exhausted();
         let message = format!("there is no value `{}` here", shortened(&name));
         let mut error = Diagnostic::new(Code::Undefined, template.span, message);
         error = match names.skipped.get(&name) {
@@ -188,7 +190,11 @@ impl Lowering<'_, '_> {
             None if names.values.is_empty() => {
                 error.hint("name a result with `as: ...` first, further up in this list or block")
             }
-            None => error.hint(suggestion(&name, names.values.keys().map(String::as_str), "values with a name are")),
+            None if self.diagnostics.is_full() => error,
+            None => {
+                self.evaluator.spend_on_comparing(names.values.len());
+                error.hint(suggestion(&name, names.values.keys().map(String::as_str), "values with a name are"))
+            }
         };
         self.report(error);
         None
@@ -355,16 +361,16 @@ impl Lowering<'_, '_> {
         &mut self,
         item: &Item,
         name: &str,
-        arguments: &[(Spanned<String>, Argument)],
+        arguments: &BTreeMap<String, Argument>,
         input: ValueId,
         place: &Place<'_>,
     ) -> Option<ValueId> {
         let spec = self.spec;
         let block = spec.blocks.get(name)?;
-        let arguments: BTreeMap<&str, &Argument> = arguments.iter().map(|(n, a)| (n.value.as_str(), a)).collect();
+        self.evaluator.spend(block.params.len());
         let mut scope = Scope::inside(Rc::clone(&self.globals));
         for param in &block.params {
-            let argument = arguments.get(param.name.value.as_str()).copied();
+            let argument = arguments.get(&param.name.value);
             let (value, origin) = match (argument, &param.default) {
                 (Some(argument), _) => (self.evaluator.argument(argument, place.scope), origin(argument, place.scope)),
                 (None, Some(default)) => (self.evaluator.argument(default, &scope), origin(default, &scope)),

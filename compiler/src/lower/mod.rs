@@ -11,7 +11,7 @@ mod ports;
 mod value;
 mod warehouses;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use self::eval::origin;
@@ -190,9 +190,10 @@ impl Lowering<'_, '_> {
         if !self.diagnostics.is_empty() {
             return;
         }
+        let read = self.layers.iter().flat_map(|layer| layer.inputs.iter().copied());
+        let used: BTreeSet<ValueId> = read.chain(outputs.iter().map(|port| port.value)).collect();
         for (port, declared) in inputs.iter().zip(&self.spec.inputs) {
-            let read = self.layers.iter().any(|l| l.inputs.contains(&port.value));
-            if !read && !outputs.iter().any(|o| o.value == port.value) {
+            if !used.contains(&port.value) {
                 self.diagnostics.push(
                     Diagnostic::new(
                         Code::Unused,

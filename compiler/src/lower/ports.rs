@@ -1,5 +1,6 @@
 //! The edges of a network: inputs, outputs, and how an image becomes the input.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Lowering;
@@ -64,6 +65,7 @@ impl Lowering<'_, '_> {
         }
         let scope = Rc::clone(&self.globals);
         let mut ports: Vec<Port> = Vec::new();
+        let mut taken = BTreeSet::new();
         for output in outputs {
             let name = self.evaluator.text(&output.name, &scope);
             let name = self.take(name);
@@ -72,7 +74,7 @@ impl Lowering<'_, '_> {
             if !is_plain_name(&name) {
                 let message = format!("`{}` can't be the name of an output", shortened(&name));
                 self.report(Diagnostic::new(Code::WrongType, output.name.span, message).hint(spec::NAME_HINT));
-            } else if ports.iter().any(|p| p.name == name) {
+            } else if !taken.insert(name.clone()) {
                 let message = format!("there are two outputs `{name}`");
                 let hint = "give one another name: `outputs: { name: value }`";
                 self.report(Diagnostic::new(Code::Duplicate, output.name.span, message).hint(hint));

@@ -108,12 +108,7 @@ impl Lowering<'_, '_> {
             }
             match self.registry.ids.get(&name) {
                 Some(id) => order.push(*id),
-                None if is_sound => self.diagnostics.push_with(|| {
-                    let names = self.registry.named.iter().map(|(n, _)| n.as_str());
-                    let hint = suggestion(&name, names, "the layers name");
-                    let message = format!("no layer names warehouse `{name}`");
-                    Diagnostic::new(Code::Unused, template.span, message).hint(hint)
-                }),
+                None if is_sound => self.unused(&name, template.span),
                 None => {}
             }
             stated_names.insert(name, template.span);
@@ -143,14 +138,19 @@ impl Lowering<'_, '_> {
         }
         for (name, _) in &self.spec.warehouses.each {
             if !self.registry.ids.contains_key(&name.value) {
-                self.diagnostics.push_with(|| {
-                    let names = self.registry.named.iter().map(|(n, _)| n.as_str());
-                    let hint = suggestion(&name.value, names, "the layers name");
-                    let message = format!("no layer names warehouse `{}`", name.value);
-                    Diagnostic::new(Code::Unused, name.span, message).hint(hint)
-                });
+                self.unused(&name.value, name.span);
             }
         }
+    }
+
+    /// Reports a warehouse that no layer names.
+    fn unused(&mut self, name: &str, span: Span) {
+        self.diagnostics.push_with(|| {
+            let names = self.registry.named.iter().map(|(n, _)| n.as_str());
+            let hint = suggestion(name, names, "the layers name");
+            let message = format!("no layer names warehouse `{}`", spec::shortened(name));
+            Diagnostic::new(Code::Unused, span, message).hint(hint)
+        });
     }
 
     /// Settings as written, over others.

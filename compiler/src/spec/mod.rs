@@ -83,7 +83,7 @@ pub(crate) fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str> + 
     if let Some(near) = nearest(name, known.clone()) {
         return format!("did you mean `{near}`?");
     }
-    let mut names: Vec<String> = known.clone().take(SHOWN).map(|n| format!("`{n}`")).collect();
+    let mut names: Vec<String> = known.clone().take(SHOWN).map(|n| format!("`{}`", shortened(n))).collect();
     if names.is_empty() {
         return "none is declared".to_owned();
     }

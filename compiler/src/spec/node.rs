@@ -6,6 +6,7 @@
 use serde_yaml::Value;
 
 use super::number::Ratio;
+use super::read_values::shortened;
 use super::scan::{self, Mark, MarkKind};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::{FileId, Span, Spanned};
@@ -87,12 +88,11 @@ pub(super) fn parse(text: &str, file: FileId, diagnostics: &mut Diagnostics) -> 
     let value = match serde_yaml::from_str::<Value>(text) {
         Ok(value) => value,
         Err(error) => {
-            let start = error.location().map_or(0, |l| l.index()).min(text.len());
-            let start = u32::try_from(start).unwrap_or(0);
+            let at = error.location().map_or(0, |l| l.index());
             // The place is shown anyway.
             let message = error.to_string();
             let reason = message.rsplit_once(" at line ").map_or(message.as_str(), |(reason, _)| reason);
-            diagnostics.push(scan::not_yaml(Span { file, start, end: start }, reason));
+            diagnostics.push(scan::not_yaml(text, at, file, reason));
             return None;
         }
     };
@@ -125,9 +125,13 @@ fn check_marks(mark: &Mark, diagnostics: &mut Diagnostics) {
                     MarkKind::Scalar { text, .. } => {
                         if let Some(first) = seen.insert(text.as_str(), key.span) {
                             diagnostics.push(
-                                Diagnostic::new(Code::Duplicate, key.span, format!("the key `{text}` occurs twice"))
-                                    .related(first, "the first one")
-                                    .hint("remove one of them"),
+                                Diagnostic::new(
+                                    Code::Duplicate,
+                                    key.span,
+                                    format!("the key `{}` occurs twice", shortened(text)),
+                                )
+                                .related(first, "the first one")
+                                .hint("remove one of them"),
                             );
                         }
                     }

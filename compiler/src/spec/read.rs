@@ -5,12 +5,15 @@ use std::rc::Rc;
 
 use super::fields;
 use super::node::{Kind, Node};
-use super::read_values::{Keys, Reader};
+use super::read_values::{Keys, Reader, shortened};
 use super::suggestion;
 use super::template::Template;
 use super::tree::{Block, Image, Input, InputShape, Item, ItemKind, Output, Param, Settings, Spec, Warehouses};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::{Span, Spanned};
+
+/// Most parameters of a block.
+const MAX_PARAMS: usize = 256;
 
 /// The version of the language that this reader knows.
 const VERSION: i64 = 1;
@@ -202,7 +205,7 @@ impl Reader<'_> {
                 return Warehouses { settings, order, each };
             };
             for entry in &map.entries {
-                let owner = format!("warehouse `{}`", entry.key.value);
+                let owner = format!("warehouse `{}`", shortened(&entry.key.value));
                 if let Some(keys) = self.keys(&entry.value, entry.key.span, &owner, &[fields::SETTINGS]) {
                     each.push((entry.key.clone(), self.settings(keys)));
                 }
@@ -238,7 +241,9 @@ impl Reader<'_> {
                 self.error(Code::Duplicate, name.span, message, "choose another name for the block");
                 continue;
             }
-            self.plain_name(name, "a block");
+            if !self.plain_name(name, "a block") {
+                continue;
+            }
             let owner = format!("block `{}`", name.value);
             let keys = self.keys(&entry.value, name.span, &owner, &[fields::BLOCK]).unwrap_or(Keys::NONE);
             let mut params = keys.get("params").map_or_else(Vec::new, |n| self.params(n));
@@ -250,6 +255,11 @@ impl Reader<'_> {
                 }
                 !common
             });
+            if params.len() > MAX_PARAMS {
+                let message = format!("block `{}` has {} parameters", name.value, params.len());
+                self.error(Code::TooLarge, name.span, message, format!("at most {MAX_PARAMS} are possible"));
+                params.clear();
+            }
             let declared = params.iter().map(|p| (p.name.value.clone(), p.default.is_none())).collect();
             self.blocks.insert(name.value.clone(), Rc::new(declared));
             heads.push((name, keys, params));
@@ -268,7 +278,7 @@ impl Reader<'_> {
         self.diagnostics.push_with(|| {
             let names = fields::ITEMS.iter().map(|f| f.name).chain(blocks.keys().map(String::as_str));
             let hint = suggestion(name, names, "there are");
-            let message = format!("there is no operation or block `{}`", super::read_values::shortened(name));
+            let message = format!("there is no operation or block `{}`", shortened(name));
             Diagnostic::new(Code::Undefined, span, message).hint(hint)
         });
     }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::fields::{COMMON, Field, Form, ITEMS};
 use super::node::{Kind, Node};
-use super::read_values::{Keys, Reader};
+use super::read_values::{Keys, Reader, shortened};
 use super::suggestion;
 use super::template::Template;
-use super::tree::{Argument, ConvFields, Item, ItemKind, Operand, Operation};
+use super::tree::{ConvFields, Item, ItemKind, Operand, Operation};
 use crate::diagnostic::{Code, Diagnostic, nearest};
 use crate::ir::Activation;
-use crate::source::{Span, Spanned};
+use crate::source::Span;
 
 impl Reader<'_> {
     /// A list of items.
@@ -46,11 +46,10 @@ impl Reader<'_> {
     fn named_item(&mut self, name: &str, span: Span, value: Option<&Node>) -> Item {
         let value = value.filter(|n| !matches!(n.kind, Kind::Null));
         let form = ITEMS.iter().find(|f| f.name == name);
-        let block = self.blocks.get(name).cloned();
-        let keys = match (form, block) {
+        let params = if form.is_none() { self.blocks.get(name).cloned() } else { None };
+        let keys = match (form, &params) {
             (Some(form), _) => self.item_keys(value, span, name, form.fields),
-            // The table of a block depends on the spec.
-            (None, Some(params)) => self.block_keys(value, span, name, &params),
+            (None, Some(params)) => self.block_keys(value, span, name, params),
             (None, None) => {
                 self.unknown_item(name, span);
                 None
@@ -70,7 +69,7 @@ impl Reader<'_> {
         let kind = match form {
             Some(_) if joins && from.is_empty() => ItemKind::Broken,
             Some(form) => self.item_kind(form, keys),
-            None => self.block_use(name, keys),
+            None => self.block_use(name, params.as_deref(), keys),
         };
         Item {
             span,
@@ -108,11 +107,11 @@ impl Reader<'_> {
                 let known = COMMON.iter().map(|f| f.name).chain(params.keys().map(String::as_str));
                 for entry in &map.entries {
                     let key = entry.key.value.as_str();
-                    if !params.contains_key(key) && !COMMON.iter().any(|f| f.name == key) {
+                    if !params.contains_key(key) && !is_common(key) {
                         self.diagnostics.push_with(|| {
                             misspelt.extend(nearest(key, known.clone()));
                             let hint = suggestion(key, known.clone(), "its parameters are");
-                            let message = format!("block `{name}` has no parameter `{key}`");
+                            let message = format!("block `{name}` has no parameter `{}`", shortened(key));
                             Diagnostic::new(Code::UnknownField, entry.key.span, message).hint(hint)
                         });
                     }
@@ -127,19 +126,20 @@ impl Reader<'_> {
         };
         for (parameter, is_required) in params {
             if *is_required && keys.get(parameter).is_none() && !misspelt.contains(&parameter.as_str()) {
-                let message = format!("block `{name}` needs `{parameter}`");
-                self.error(Code::MissingField, span, message, format!("add `{parameter}: ...`"));
+                self.diagnostics.push_with(|| {
+                    let message = format!("block `{name}` needs `{parameter}`");
+                    Diagnostic::new(Code::MissingField, span, message).hint(format!("add `{parameter}: ...`"))
+                });
             }
         }
         Some(keys)
     }
 
-    fn block_use(&mut self, name: &str, keys: Keys<'_>) -> ItemKind {
-        let mut arguments: Vec<(Spanned<String>, Argument)> = Vec::new();
+    fn block_use(&mut self, name: &str, params: Option<&BTreeMap<String, bool>>, keys: Keys<'_>) -> ItemKind {
+        let mut arguments = BTreeMap::new();
         for (key, node) in keys.entries() {
-            let is_common = COMMON.iter().any(|f| f.name == key.value);
-            if !is_common && !matches!(node.kind, Kind::Null) {
-                arguments.push((key.clone(), self.argument(node)));
+            if params.is_some_and(|p| p.contains_key(&key.value)) && !matches!(node.kind, Kind::Null) {
+                arguments.insert(key.value.clone(), self.argument(node));
             }
         }
         ItemKind::Block { block: name.to_owned(), arguments }
@@ -268,4 +268,8 @@ impl Reader<'_> {
 
 fn broken(span: Span) -> Item {
     Item { span, name: None, from: Vec::new(), result: None, when: None, register: None, kind: ItemKind::Broken }
+}
+
+fn is_common(field: &str) -> bool {
+    COMMON.iter().any(|f| f.name == field)
 }

@@ -83,10 +83,12 @@ impl Reader<'_> {
         for entry in &map.entries {
             let name = entry.key.value.as_str();
             if !known.clone().any(|k| k == name) {
-                misspelt.extend(nearest(name, known.clone()));
-                let hint = suggestion(name, known.clone(), "its fields are");
-                let message = format!("{owner} has no field `{}`", shortened(name));
-                self.error(Code::UnknownField, entry.key.span, message, hint);
+                self.diagnostics.push_with(|| {
+                    misspelt.extend(nearest(name, known.clone()));
+                    let hint = suggestion(name, known.clone(), "its fields are");
+                    let message = format!("{owner} has no field `{}`", shortened(name));
+                    Diagnostic::new(Code::UnknownField, entry.key.span, message).hint(hint)
+                });
             }
         }
         let keys = Keys { map: Some(map) };

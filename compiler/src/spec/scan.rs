@@ -74,10 +74,8 @@ pub(super) fn scan(text: &str, file: FileId, diagnostics: &mut Diagnostics) -> O
                 }
             }
             Err(error) => {
-                let at = offset(error.marker().index());
-                let end = text.get(at as usize..).and_then(|t| t.chars().next()).map_or(0, char::len_utf8);
-                let span = Span { file, start: at, end: at + u32::try_from(end).unwrap_or(0) };
-                builder.diagnostics.push(not_yaml(span, error.info()));
+                let at = offset(error.marker().index()) as usize;
+                builder.diagnostics.push(not_yaml(text, at, file, error.info()));
                 return None;
             }
         }
@@ -204,8 +202,13 @@ fn empty(span: Span, text: &str) -> Span {
     Span { file: span.file, start: at, end: at }
 }
 
-/// What a reader of YAML says about a text that isn't.
-pub(super) fn not_yaml(span: Span, reason: &str) -> Diagnostic {
+/// What a reader of YAML says about a text that isn't, at a byte of it.
+pub(super) fn not_yaml(text: &str, at: usize, file: FileId, reason: &str) -> Diagnostic {
+    // Behind the last line stands nothing that could be shown.
+    let at = at.min(text.trim_end().len());
+    let length = text.get(at..).and_then(|t| t.chars().next()).filter(|c| !c.is_whitespace()).map_or(0, char::len_utf8);
+    let byte = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    let span = Span { file, start: byte(at), end: byte(at + length) };
     let hint = "check brackets, quotes and indentation from here upwards; indentation is made of spaces";
     syntax(span, format!("this is not YAML: {reason}")).hint(hint)
 }

@@ -227,7 +227,7 @@ pub enum ItemKind {
         /// The block's name.
         block: String,
         /// Values of its parameters.
-        arguments: Vec<(Spanned<String>, Argument)>,
+        arguments: BTreeMap<String, Argument>,
     },
     /// One layer.
     Operation(Operation),
