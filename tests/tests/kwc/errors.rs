@@ -162,7 +162,7 @@ fn only_the_first_hundred_errors_are_printed() {
     let failure = pipeline::front("many.yaml", &Memory::default().with("many.yaml", text), &[]).unwrap_err();
     assert_eq!(failure.diagnostics.iter().count(), 100);
     let printed = failure.diagnostics.render(&failure.sources, false);
-    assert!(printed.ends_with("150 errors, the first 100 of them above\n"), "{printed}");
+    assert!(printed.ends_with("100 errors, and more that are not shown\n"), "{printed}");
 }
 
 /// A network that is right, to be broken by hand: no spec can break these invariants.
@@ -225,4 +225,32 @@ fn a_layer_that_cannot_take_its_input_is_found_again() {
     assert!(check::check(network, &mut diagnostics).is_none());
     let found: Vec<(Code, &str)> = diagnostics.iter().map(|d| (d.code, d.message.as_str())).collect();
     assert_eq!(found, [(Code::Shape, "4 input channels can't be divided into 3 groups")]);
+}
+
+#[test]
+fn a_line_too_long_to_show_is_named() {
+    let filler = "relu, ".repeat(5_000);
+    let text = format!("kwc: 1\nname: long\ninput: {{ channels: 3 }}\nlayers: [{filler}bogus]\n");
+    let failure = pipeline::front("long.yaml", &Memory::default().with("long.yaml", text), &[]).unwrap_err();
+    let printed = failure.diagnostics.render(&failure.sources, false);
+    let lines: Vec<&str> = printed.lines().take(2).collect();
+    assert_eq!(lines, ["error[K0020]: there is no operation or block `bogus`", "--> long.yaml:4:30010"]);
+}
+
+#[test]
+fn a_related_place_too_far_away_is_left_out() {
+    let filler = "  - relu\n".repeat(5_000);
+    let text = format!("kwc: 1\nname: long\ninput: {{ channels: 3 }}\nlayers:\n{filler}name: again\n");
+    let failure = pipeline::front("long.yaml", &Memory::default().with("long.yaml", text), &[]).unwrap_err();
+    insta::assert_snapshot!(failure.diagnostics.render(&failure.sources, false), @r"
+    error[K0013]: the key `name` occurs twice
+        --> long.yaml:5005:1
+         |
+    5005 | name: again
+         | ^^^^
+         |
+         = help: remove one of them
+
+    1 error
+    ");
 }

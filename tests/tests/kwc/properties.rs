@@ -392,6 +392,50 @@ fn texts_of_great_depth_or_length_end_quickly() {
     }
 }
 
+/// `count` pieces with a comma between them.
+fn list(count: usize, piece: impl Fn(usize) -> String) -> String {
+    (0..count).map(piece).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn many_of_anything_end_quickly() {
+    let head = "kwc: 1\nname: a\ninput: { channels: 3 }\n";
+    let block = "blocks:\n  b: { params: { x: required }, layers: [] }\nlayers:\n  - repeat: { count: 20000, layers: [{ b: { x: ";
+    let numbered = |count, before: &'static str, after: &'static str| list(count, |i| format!("{before}{i}{after}"));
+    for rest in [
+        format!("layers: [{}]", list(10_000, |_| "relux".to_owned())),
+        format!("warehouses: {{ order: [{}] }}\nlayers: [relu]", numbered(10_000, "w", "")),
+        format!("warehouses: {{ each: {{ {} }} }}\nlayers: [relu]", numbered(10_000, "w", ": { budget: 1 }")),
+        format!("blocks: {{ {} }}\nlayers: [{}]", numbered(8_000, "b", ": { layers: [] }"), list(20_000, |_| "b7999".to_owned())),
+        format!("blocks:\n  b: {{ params: {{ {} }}, layers: [] }}\nlayers: [b]", numbered(8_000, "p", ": 1")),
+        format!(
+            "blocks:\n  b: {{ params: {{ {} }}, layers: [] }}\nlayers: [{}]",
+            numbered(250, "p", ": required"),
+            list(10_000, |_| "b".to_owned())
+        ),
+        format!("params: {{ {} }}\n{block}qq - 1 }} }}] }}", numbered(10_000, "p", ": 1")),
+        format!("{block}[{}] }} }}] }}", list(10_000, |_| "[]".to_owned())),
+        format!("layers: [{{ conv: {{ {} }} }}]", numbered(8_000, "k", ": 1")),
+        format!("layers: [{{ conv: {{ {}: 1, {}: 2 }} }}]", "k".repeat(100_000), "o".repeat(100_000)),
+        format!("params: {{ a: [{}] }}\nlayers:\n  - repeat: {{ count: 20000, layers: [{{ scale: {{ shape: $a }} }}] }}", list(10_000, |_| "1".to_owned())),
+        format!("outputs: [{}]\nlayers: [{{ relu: {{ as: x }} }}]", list(10_000, |_| "x".to_owned())),
+        "layers:\n  - repeat: { count: 9000, index: i, layers: [{ relu: { as: \"a$i\" } }, { relu: { from: zzz } }] }".to_owned(),
+        "layers:\n  - repeat: { count: 20000, layers: [{ repeat: { count: 20000, layers: [{ relu: { when: 1 > 2 } }] } }] }".to_owned(),
+        "layers:\n  - repeat: { count: 1000000000000, layers: [relu] }".to_owned(),
+    ] {
+        let beginning: String = rest.chars().take(60).collect();
+        assert!(!survive_text(&format!("{head}{rest}\n")), "{beginning} is not right");
+    }
+}
+
+#[test]
+fn large_variants_are_merged_quickly() {
+    let params = |value: usize| list(30_000, |i| format!("p{i}: {value}"));
+    let base = format!("kwc: 1\nname: a\ninput: {{ channels: 3 }}\nparams: {{ {} }}\nlayers: [relu]\n", params(1));
+    let variant = format!("kwc: 1\nextends: base.yaml\nparams: {{ {} }}\n", params(2));
+    assert!(survive(&Memory::default().with("base.yaml", base).with("a.yaml", variant), "a.yaml", &[]));
+}
+
 #[test]
 fn expansion_that_doubles_ends_quickly() {
     // Each block uses the next twice, and hands a text on twice.
