@@ -429,14 +429,6 @@ fn many_of_anything_end_quickly() {
 }
 
 #[test]
-fn large_variants_are_merged_quickly() {
-    let params = |value: usize| list(30_000, |i| format!("p{i}: {value}"));
-    let base = format!("kwc: 1\nname: a\ninput: {{ channels: 3 }}\nparams: {{ {} }}\nlayers: [relu]\n", params(1));
-    let variant = format!("kwc: 1\nextends: base.yaml\nparams: {{ {} }}\n", params(2));
-    assert!(survive(&Memory::default().with("base.yaml", base).with("a.yaml", variant), "a.yaml", &[]));
-}
-
-#[test]
 fn expansion_that_doubles_ends_quickly() {
     // Each block uses the next twice, and hands a text on twice.
     let mut text = String::from("kwc: 1\nname: a\ninput: { channels: 3 }\nblocks:\n");
