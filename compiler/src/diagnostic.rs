@@ -145,7 +145,11 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .into_iter()
         .take(MOST)
         .filter(|c| c.len() <= LONGEST)
-        .map(|c| (strsim::damerau_levenshtein(name, c), c))
+        .map(|c| {
+            // `ReLU` is `relu`.
+            let distance = if c.eq_ignore_ascii_case(name) { 0 } else { strsim::damerau_levenshtein(name, c) };
+            (distance, c)
+        })
         .filter(|&(distance, _)| distance <= limit)
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, c)| c)

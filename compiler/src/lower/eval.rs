@@ -102,7 +102,11 @@ impl Evaluator {
                 None => {
                     let names = scope.names();
                     self.spend_on_comparing(names.len());
-                    let hint = suggestion(name, names.iter().copied(), "the parameters here are");
+                    let hint = match name.to_lowercase().as_str() {
+                        "yes" | "on" => "write `true`".to_owned(),
+                        "no" | "off" => "write `false`".to_owned(),
+                        _ => suggestion(name, names.iter().copied(), "the parameters here are"),
+                    };
                     return Err(fault(
                         Code::Undefined,
                         expr.span,

@@ -233,7 +233,7 @@ impl Lowering<'_, '_> {
         }
         if name.split('.').any(|segment| !is_plain_name(segment)) {
             let message = format!("`{}` can't be part of a module's path", shortened(&name));
-            let hint = "use letters, digits, `_` and `-`, with single dots between segments";
+            let hint = crate::spec::PATH_HINT;
             self.report(Diagnostic::new(Code::WrongType, template.span, message).hint(hint));
             return None;
         }

@@ -237,7 +237,7 @@ impl Lowering<'_, '_> {
                 let name = self.take(name)?;
                 if name.split('.').any(|segment| !crate::spec::is_plain_name(segment)) {
                     let message = format!("`{}` can't be the name of a parameter", crate::spec::shortened(&name));
-                    let hint = "use letters, digits, `_` and `-`, with single dots between segments";
+                    let hint = crate::spec::PATH_HINT;
                     self.report(Diagnostic::new(Code::WrongType, template.span, message).hint(hint));
                     return None;
                 }

@@ -96,6 +96,9 @@ impl Lowering<'_, '_> {
         let outputs = self.outputs(result, &names);
         self.check_inputs_used(&inputs, &outputs);
         let image = spec.image.as_ref().and_then(|image| self.image(image, &inputs));
+        if let Some(image) = &spec.image {
+            self.check_labels(image, &outputs);
+        }
 
         let mut registration: Vec<LayerId> = (0..self.layers.len()).map(LayerId::from_index).collect();
         registration.sort_by_key(|id| self.registers.get(id.index()).copied());

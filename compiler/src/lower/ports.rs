@@ -140,6 +140,20 @@ impl Lowering<'_, '_> {
         })
     }
 
+    /// Labels name the classes of the first output, one by one.
+    pub(super) fn check_labels(&mut self, image: &spec::Image, outputs: &[Port]) {
+        let classes = outputs.first().and_then(|port| self.shape(port.value));
+        let classes = classes.filter(|shape| shape.is_vector()).map(|shape| shape.channels);
+        if let Some(classes) = classes
+            && !image.labels.is_empty()
+            && image.labels.len() != classes
+        {
+            let message = format!("`labels` names {} classes, but the output has {classes}", image.labels.len());
+            let hint = "write one label per class, in their order";
+            self.report(Diagnostic::new(Code::Shape, image.span, message).hint(hint));
+        }
+    }
+
     fn resize(&mut self, sizes: Sizes, span: Span) -> Option<Resize> {
         match sizes {
             Sizes::All(size) => Some(Resize::Shorter(size)),

@@ -26,9 +26,10 @@ impl Lowering<'_, '_> {
         if name.is_empty() {
             return Some(None);
         }
-        if name.len() > spec::MAX_NAME || name.chars().any(char::is_control) {
+        if !spec::is_plain_name(&name) {
             let message = format!("`{}` can't be the name of a warehouse", spec::shortened(&name));
-            self.report(Diagnostic::new(Code::WrongType, template.span, message).hint(spec::NAME_HINT));
+            let hint = format!("{}; what is to be computed stands in `${{...}}`", spec::NAME_HINT);
+            self.report(Diagnostic::new(Code::WrongType, template.span, message).hint(hint));
             return None;
         }
         if let Some(id) = self.registry.ids.get(&name) {

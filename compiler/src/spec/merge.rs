@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::node::{self, Kind, Map, Node};
+use super::{shortened, suggestion};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::source::{FileId, Files, Sources, Spanned};
 
@@ -28,7 +29,7 @@ pub(super) fn read_merged(
     };
     let mut chain = Vec::new();
     let mut visited = vec![path.to_owned()];
-    let mut node = read_one(path, text, sources, diagnostics)?;
+    let mut node = read_one(path, &text, sources, diagnostics)?;
     // From the file itself down to the one that extends nothing.
     while let Some(Spanned { value: written, span }) = base_of(&node, diagnostics)? {
         let (from, first) = (visited.last().map_or(path, String::as_str), visited.len() == 1);
@@ -57,17 +58,60 @@ pub(super) fn read_merged(
             }
         };
         chain.push(node);
-        node = read_one(&base, text, sources, diagnostics)?;
+        node = read_one(&base, &text, sources, diagnostics)?;
         visited.push(base);
     }
+    let mut added = Vec::new();
     while let Some(variant) = chain.pop() {
+        let known: BTreeSet<String> = parameters(&node).into_iter().map(|p| p.value).collect();
+        added.extend(parameters(&variant).into_iter().filter(|p| !known.contains(&p.value)));
         merge(&mut node, variant);
+    }
+    if !added.is_empty() {
+        check_used(&added, &node, diagnostics);
     }
     Some(node)
 }
 
-fn read_one(path: &str, text: String, sources: &mut Sources, diagnostics: &mut Diagnostics) -> Option<Node> {
-    let id: FileId = sources.add(path, text);
+/// Names of the parameters that a file sets.
+fn parameters(node: &Node) -> Vec<Spanned<String>> {
+    let Kind::Map(map) = &node.kind else { return Vec::new() };
+    match map.get("params").map(|entry| &entry.value.kind) {
+        Some(Kind::Map(params)) => params.entries.iter().map(|e| e.key.clone()).collect(),
+        Some(Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) | Kind::List(_)) | None => Vec::new(),
+    }
+}
+
+/// A parameter that a variant adds, and that nothing mentions, is one that was meant to replace another.
+fn check_used(added: &[Spanned<String>], root: &Node, diagnostics: &mut Diagnostics) {
+    let mut words = BTreeSet::new();
+    collect_words(root, &mut words);
+    let all = parameters(root);
+    for name in added.iter().filter(|name| !words.contains(name.value.as_str())) {
+        if diagnostics.is_full() {
+            return;
+        }
+        let others = all.iter().map(|p| p.value.as_str()).filter(|p| *p != name.value);
+        let message = format!("parameter `{}` is new here, and nothing uses it", shortened(&name.value));
+        let hint = suggestion(&name.value, others, "the parameters are");
+        diagnostics.push(Diagnostic::new(Code::Unused, name.span, message).hint(hint));
+    }
+}
+
+/// All words in the texts of a tree.
+fn collect_words<'a>(node: &'a Node, words: &mut BTreeSet<&'a str>) {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    match &node.kind {
+        Kind::Null | Kind::Bool(_) | Kind::Number(_) => {}
+        Kind::Text(text) => words.extend(text.value.split(|c| !is_part(c))),
+        Kind::List(items) => items.iter().for_each(|item| collect_words(item, words)),
+        Kind::Map(map) => map.entries.iter().for_each(|entry| collect_words(&entry.value, words)),
+    }
+}
+
+fn read_one(path: &str, text: &str, sources: &mut Sources, diagnostics: &mut Diagnostics) -> Option<Node> {
+    // Some editors begin a file with a byte order mark.
+    let id: FileId = sources.add(path, text.strip_prefix('\u{feff}').unwrap_or(text));
     let text = sources.file(id).map_or("", |f| f.text.as_str());
     let node = node::parse(text, id, diagnostics)?;
     if !matches!(node.kind, Kind::Map(_)) {

@@ -22,7 +22,7 @@ mod tree;
 
 pub use expr::{Expr, ExprKind, Function, Operator, is_identifier, is_reserved};
 pub use number::Ratio;
-pub(crate) use read_values::{MAX_NAME, NAME_HINT, is_plain_name, shortened};
+pub(crate) use read_values::{NAME_HINT, PATH_HINT, is_plain_name, shortened};
 pub use template::{Part, Template};
 pub use tree::{
     Argument, Block, ConvFields, Image, Input, InputShape, Item, ItemKind, Operand, Operation, Output, Param, Settings,

@@ -258,6 +258,10 @@ impl Reader<'_> {
 /// What [`is_plain_name`] allows, for hints.
 pub(crate) const NAME_HINT: &str = "use letters, digits, `_`, `-` and `.`, and begin with a letter, a digit or `_`";
 
+/// What a part of a path is made of, for hints.
+pub(crate) const PATH_HINT: &str =
+    "use letters, digits, `_` and `-`, with single dots between segments; what is to be computed stands in `${...}`";
+
 /// Whether a text can be the name of a network, an input, an output, a value or a block.
 pub(crate) fn is_plain_name(name: &str) -> bool {
     let first = name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');

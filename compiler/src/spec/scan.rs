@@ -209,7 +209,7 @@ pub(super) fn not_yaml(text: &str, at: usize, file: FileId, reason: &str) -> Dia
     let length = text.get(at..).and_then(|t| t.chars().next()).filter(|c| !c.is_whitespace()).map_or(0, char::len_utf8);
     let byte = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
     let span = Span { file, start: byte(at), end: byte(at + length) };
-    let hint = "check brackets, quotes and indentation from here upwards; indentation is made of spaces";
+    let hint = "check brackets, quotes and indentation (spaces) from here upwards; a text with `[ ] { } , :` in it needs quotes";
     syntax(span, format!("this is not YAML: {reason}")).hint(hint)
 }
 
