@@ -42,6 +42,9 @@ fn expand(path: &LitStr) -> Result<TokenStream, String> {
     // Paths in messages and in what is tracked start at the crate, wherever that is.
     let root =
         std::env::var("CARGO_MANIFEST_DIR").map_err(|e| format!("cargo does not say where the crate is: {e}"))?;
+    if Path::new(&path.value()).is_absolute() {
+        return Err("give the path of the spec relative to the crate".to_owned());
+    }
     let files = Tracked { root: &root, read: RefCell::default() };
     let checked = pipeline::front(&path.value(), &files, &[]).map_err(|failure| render(&failure))?;
     let planned = plan::plan(&checked, &plan::Options::default()).map_err(|e| e.to_string())?;

@@ -74,6 +74,10 @@ impl Opened {
         let bar = progress::bar("Packing weights", planned.program.weight_elements);
         pack::pack(&planned, &mut checkpoint, &mut weights, &mut |done, _| bar.set(done))?;
         drop(bar);
+        if let Some(threads) = threads {
+            // Images are decoded on the global pool, which then has this size. It is started once in a process.
+            let _ = rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build_global();
+        }
         match device {
             Device::Cpu => {
                 let options = cpu::Options { threads: threads.map(usize::from) };

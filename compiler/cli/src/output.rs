@@ -18,8 +18,8 @@ impl Output {
     /// Looks whether a file can be written there; to be called before any long work.
     ///
     /// # Errors
-    /// If its folder doesn't exist or can't be written to, if it is one of the `inputs`, or if it is there and is no
-    /// ordinary file.
+    /// If its folder doesn't exist or can't be written to, if it is one of the `inputs`, or if it is there and is a spec or
+    /// no ordinary file.
     pub(crate) fn at(path: &Path, inputs: &[&Path]) -> Result<Self, Failure> {
         // Behind a symbolic link it is the file that is replaced, not the link.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -40,6 +40,9 @@ impl Output {
         }
         if inputs.iter().any(|input| input.canonicalize().is_ok_and(|i| i == path)) {
             return Err(Failure::file(&path, "this is both an input and the output").hint("write somewhere else"));
+        }
+        if path.is_file() && path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
+            return Err(Failure::file(&path, "this is a spec, so it isn't replaced").hint("write somewhere else"));
         }
         let output = Self { path, folder };
         output.temporary().map_err(|e| output.failed(e))?;

@@ -81,6 +81,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let network = checked.network();
     let opened = arguments.model.open(&checked, &arguments.dump)?;
     let mut inputs = Inputs::open(&arguments.input, network)?;
+    if inputs.images().is_some() && !arguments.dump.is_empty() && output.is_none() {
+        return Err(Failure::input("with images, `--dump` has nowhere to go").hint("give `--output FILE` too"));
+    }
     let mut model = opened.load()?;
 
     let samples = inputs.samples();

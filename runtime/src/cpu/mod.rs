@@ -106,6 +106,8 @@ impl Model {
         }
         if self.arena.len() < elements {
             self.batch = 0;
+            // The old arena goes before the new one comes.
+            self.arena = Weights::zeroed_for("the activations", 0)?;
             self.arena = Weights::zeroed_for("the activations", elements)?;
         }
         self.batch = batch;
