@@ -12,10 +12,11 @@
 //!
 //! `int` truncates the `f64` product.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::ir::{Layer, LayerId, Network, Op, Settings, SpatialPartition, Warehouse, WarehouseId};
+use crate::ir::{Conv, LayerId, Network, Settings, SpatialPartition, Warehouse, WarehouseId};
 
 /// The attention's smallest hidden width, and the basis's smallest rank.
 const MIN_HIDDEN: usize = 16;
@@ -159,43 +160,6 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// A dynamic layer's kernel as the partition sees it.
-struct Kernel {
-    out_channels: usize,
-    /// Per group.
-    in_channels: usize,
-    /// All groups, for the attention.
-    attention_channels: usize,
-    spatial: Vec<usize>,
-}
-
-fn kernel(layer: &Layer) -> Option<Kernel> {
-    match &layer.op {
-        Op::Conv(c) => Some(Kernel {
-            out_channels: c.out_channels,
-            in_channels: c.in_channels / c.groups,
-            attention_channels: c.in_channels,
-            spatial: c.kernel.clone(),
-        }),
-        Op::Linear(l) => Some(Kernel {
-            out_channels: l.out_channels,
-            in_channels: l.in_channels,
-            attention_channels: l.in_channels,
-            spatial: vec![1],
-        }),
-        Op::BatchNorm { .. }
-        | Op::LayerNorm { .. }
-        | Op::Scale { .. }
-        | Op::Activation(_)
-        | Op::Pool(_)
-        | Op::GlobalAverage
-        | Op::Add
-        | Op::Concat
-        | Op::Upsample { .. }
-        | Op::Flatten => None,
-    }
-}
-
 /// Partitions every warehouse of a network. Errors go to `diagnostics`; the result is there if there was none.
 pub fn partition(network: &Network, diagnostics: &mut Diagnostics) -> Option<Partition> {
     let before = diagnostics.len();
@@ -222,8 +186,8 @@ fn partition_warehouse(
     diagnostics: &mut Diagnostics,
 ) -> Option<Cells> {
     let settings = &warehouse.settings;
-    let kernels: Vec<(LayerId, Kernel)> =
-        members.iter().filter_map(|&l| kernel(network.layer(l)).map(|k| (l, k))).collect();
+    let kernels: Vec<(LayerId, Cow<'_, Conv>)> =
+        members.iter().filter_map(|&l| network.layer(l).op.convolution().map(|k| (l, k))).collect();
     let Some((first_id, first)) = kernels.first() else {
         diagnostics.push(
             Diagnostic::new(Code::Unused, warehouse.span, format!("no layer uses warehouse `{}`", warehouse.name))
@@ -234,21 +198,21 @@ fn partition_warehouse(
     let first_span = network.layer(*first_id).span;
     let mut can_share = true;
     for (layer, kernel) in &kernels[1..] {
-        let conflict = if kernel.spatial.len() != first.spatial.len() {
+        let conflict = if kernel.kernel.len() != first.kernel.len() {
             Some((
                 format!(
                     "layers of warehouse `{}` have kernels of {} and {} dimensions",
                     warehouse.name,
-                    first.spatial.len(),
-                    kernel.spatial.len()
+                    first.kernel.len(),
+                    kernel.kernel.len()
                 ),
                 "give this layer a warehouse of its own",
             ))
-        } else if settings.partition == SpatialPartition::Whole && kernel.spatial != first.spatial {
+        } else if settings.partition == SpatialPartition::Whole && kernel.kernel != first.kernel {
             Some((
                 format!(
                     "layers of warehouse `{}` have kernels {:?} and {:?}, and its cells cover whole kernels",
-                    warehouse.name, first.spatial, kernel.spatial
+                    warehouse.name, first.kernel, kernel.kernel
                 ),
                 "use `partition: spatial`, or give layers with other kernels another warehouse",
             ))
@@ -269,12 +233,12 @@ fn partition_warehouse(
     }
 
     let common_out = kernels.iter().fold(0, |g, (_, k)| gcd(g, k.out_channels));
-    let common_in = kernels.iter().fold(0, |g, (_, k)| gcd(g, k.in_channels));
+    let common_in = kernels.iter().fold(0, |g, (_, k)| gcd(g, k.in_channels / k.groups));
     let cell_out = int(common_out as f64 * settings.cell_out_ratio).max(1);
     let cell_in = int(common_in as f64 * settings.cell_in_ratio).max(1);
     let cell_spatial = match settings.partition {
-        SpatialPartition::Spatial => vec![1; first.spatial.len()],
-        SpatialPartition::Whole => first.spatial.clone(),
+        SpatialPartition::Spatial => vec![1; first.kernel.len()],
+        SpatialPartition::Whole => first.kernel.clone(),
     };
 
     let mut total: usize = 0;
@@ -283,7 +247,7 @@ fn partition_warehouse(
     for (layer, kernel) in &kernels {
         for (what, field, channels, cell, common) in [
             ("output", "cell_out_ratio", kernel.out_channels, cell_out, common_out),
-            ("input", "cell_in_ratio", kernel.in_channels, cell_in, common_in),
+            ("input", "cell_in_ratio", kernel.in_channels / kernel.groups, cell_in, common_in),
         ] {
             if channels % cell != 0 {
                 divisible = false;
@@ -302,9 +266,9 @@ fn partition_warehouse(
             }
         }
         let grid = Grid {
-            spatial: kernel.spatial.iter().zip(&cell_spatial).map(|(k, c)| k / c).product(),
+            spatial: kernel.kernel.iter().zip(&cell_spatial).map(|(k, c)| k / c).product(),
             out: kernel.out_channels / cell_out,
-            input: kernel.in_channels / cell_in,
+            input: kernel.in_channels / kernel.groups / cell_in,
         };
         let mixtures = grid.spatial.saturating_mul(grid.out).saturating_mul(grid.input);
         total = total.saturating_add(mixtures);
@@ -333,10 +297,10 @@ fn partition_warehouse(
     let mut start_cell = 0;
     for ((layer, grid, mixtures), (_, kernel)) in grids.into_iter().zip(&kernels) {
         let local_cells = int(settings.budget * mixtures as f64);
-        let hidden = int(kernel.attention_channels as f64 * settings.reduction).max(MIN_HIDDEN);
+        let hidden = int(kernel.in_channels as f64 * settings.reduction).max(MIN_HIDDEN);
         let basis = basis_rank(settings, cells, local_cells);
         let part = Mixtures { warehouse: id, mixtures, grid, start_cell, local_cells, hidden, basis };
-        let largest = attention_elements(&part, cells, kernel.attention_channels).into_iter().max().unwrap_or(0);
+        let largest = attention_elements(&part, cells, kernel.in_channels).into_iter().max().unwrap_or(0);
         if largest > MAX_ELEMENTS {
             diagnostics.push(too_large("a tensor of the attention of a layer", largest));
             return None;

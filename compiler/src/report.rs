@@ -17,10 +17,12 @@
 //!
 //! [`Mixtures::rows`]: crate::partition::Mixtures::rows
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::check::Checked;
-use crate::ir::{self, AttentionNorm, LayerId, Network, Op, SpatialPartition};
+use crate::ir::{self, AttentionNorm, Conv, LayerId, Network, SpatialPartition};
 use crate::partition::{Cells, Mixtures};
 use crate::state::{self, Tensor};
 
@@ -203,12 +205,19 @@ impl Report {
     pub fn new(checked: &Checked) -> Self {
         let network = checked.network();
         let tensors = state::tensors(checked);
-        let mut layers = Vec::new();
-        for (id, layer, _) in network.dynamic_layers() {
-            if let Some(geometry) = Geometry::of(network, layer) {
-                layers.push(dynamic_layer(checked, id, &geometry, &tensors));
+        let mut parameters: BTreeMap<LayerId, usize> = BTreeMap::new();
+        for tensor in &tensors {
+            if let Some(id) = tensor.layer {
+                *parameters.entry(id).or_default() += state::count(std::iter::once(tensor));
             }
         }
+        let dynamic = network.dynamic_layers();
+        let layers: Vec<Layer> = dynamic
+            .filter_map(|(id, layer, _)| {
+                let conv = layer.op.convolution()?;
+                Some(dynamic_layer(checked, id, &conv, parameters.get(&id).copied().unwrap_or(0)))
+            })
+            .collect();
         Self {
             name: network.name.clone(),
             inputs: ports(network, &network.inputs),
@@ -234,94 +243,44 @@ impl Report {
     }
 }
 
-/// What matters about a convolution or a linear layer.
-struct Geometry {
-    in_channels: usize,
-    out_channels: usize,
-    kernel: Vec<usize>,
-    stride: Vec<usize>,
-    padding: Vec<usize>,
-    dilation: Vec<usize>,
-    groups: usize,
-    bias: bool,
-    positions: usize,
+/// Multiply-adds of a convolution with so many output positions.
+fn multiply_adds(conv: &Conv, positions: usize) -> u64 {
+    product(&[positions, conv.kernel_elements()])
 }
 
-impl Geometry {
-    fn of(network: &Network, layer: &ir::Layer) -> Option<Self> {
-        let positions = network.value(layer.output).shape.positions();
-        match &layer.op {
-            Op::Conv(c) => Some(Self {
-                in_channels: c.in_channels,
-                out_channels: c.out_channels,
-                kernel: c.kernel.clone(),
-                stride: c.stride.clone(),
-                padding: c.padding.clone(),
-                dilation: c.dilation.clone(),
-                groups: c.groups,
-                bias: c.bias,
-                positions,
-            }),
-            Op::Linear(l) => Some(Self {
-                in_channels: l.in_channels,
-                out_channels: l.out_channels,
-                kernel: vec![1],
-                stride: vec![1],
-                padding: vec![0],
-                dilation: vec![1],
-                groups: 1,
-                bias: l.bias,
-                positions,
-            }),
-            Op::BatchNorm { .. }
-            | Op::LayerNorm { .. }
-            | Op::Scale { .. }
-            | Op::Activation(_)
-            | Op::Pool(_)
-            | Op::GlobalAverage
-            | Op::Add
-            | Op::Concat
-            | Op::Upsample { .. }
-            | Op::Flatten => None,
-        }
-    }
-
-    fn kernel_elements(&self) -> usize {
-        self.out_channels * (self.in_channels / self.groups) * self.kernel.iter().product::<usize>()
-    }
-
-    fn multiply_adds(&self) -> u64 {
-        product(&[self.positions, self.kernel_elements()])
-    }
+/// Positions of a layer's output.
+fn positions(network: &Network, layer: &ir::Layer) -> usize {
+    network.value(layer.output).shape.positions()
 }
 
-fn dynamic_layer(checked: &Checked, id: LayerId, geometry: &Geometry, tensors: &[Tensor]) -> Layer {
+fn dynamic_layer(checked: &Checked, id: LayerId, conv: &Conv, parameters: usize) -> Layer {
+    let positions = positions(checked.network(), checked.network().layer(id));
     let part = checked.mixtures(id);
     let cells = checked.cells(part.warehouse);
     Layer {
         name: state::module_path(checked.network().layer(id)),
         warehouse: part.warehouse.index(),
-        in_channels: geometry.in_channels,
-        out_channels: geometry.out_channels,
-        kernel: geometry.kernel.clone(),
-        stride: geometry.stride.clone(),
-        padding: geometry.padding.clone(),
-        dilation: geometry.dilation.clone(),
-        groups: geometry.groups,
-        bias: geometry.bias,
+        in_channels: conv.in_channels,
+        out_channels: conv.out_channels,
+        kernel: conv.kernel.clone(),
+        stride: conv.stride.clone(),
+        padding: conv.padding.clone(),
+        dilation: conv.dilation.clone(),
+        groups: conv.groups,
+        bias: conv.bias,
         mixtures: part.mixtures,
         mixture_grid: Grid { spatial: part.grid.spatial, out: part.grid.out, input: part.grid.input },
         start_cell: part.start_cell,
         local_cells: part.local_cells,
         hidden: part.hidden,
         basis: part.basis,
-        positions: geometry.positions,
-        kernel_elements: geometry.kernel_elements(),
-        parameters: state::count(tensors.iter().filter(|t| t.layer == Some(id))),
+        positions,
+        kernel_elements: conv.kernel_elements(),
+        parameters,
         multiply_adds: Cost {
-            convolution: geometry.multiply_adds(),
+            convolution: multiply_adds(conv, positions),
             mixing: product(&[part.mixtures, cells.cells, cells.cell_elements()]),
-            attention: attention(part, cells.cells, geometry.in_channels),
+            attention: attention(part, cells.cells, conv.in_channels),
         },
     }
 }
@@ -367,8 +326,8 @@ fn totals(checked: &Checked, layers: &[Layer]) -> Totals {
         .layers
         .iter()
         .filter(|l| l.op.warehouse().is_none())
-        .filter_map(|l| Geometry::of(network, l))
-        .fold(0_u64, |sum, g| sum.saturating_add(g.multiply_adds()));
+        .filter_map(|l| l.op.convolution().map(|conv| multiply_adds(&conv, positions(network, l))))
+        .fold(0_u64, u64::saturating_add);
     let warehouses = &checked.partition().warehouses;
     let warehouse_bytes = |cells: &Cells| bytes(cells.cells * cells.cell_elements());
     let sum = |total: u64, bytes: u64| total.saturating_add(bytes);
@@ -389,9 +348,9 @@ fn totals(checked: &Checked, layers: &[Layer]) -> Totals {
 /// Parameters with every dynamic layer's attention and warehouse replaced by a weight.
 fn static_parameters(network: &Network, tensors: &[Tensor]) -> usize {
     let is_static = |t: &&Tensor| t.layer.is_some_and(|id| network.layer(id).op.warehouse().is_none());
-    let kernels = network.dynamic_layers().filter_map(|(_, layer, _)| Geometry::of(network, layer)).map(|g| {
-        let bias = if g.bias { g.out_channels } else { 0 };
-        g.kernel_elements() + bias
+    let kernels = network.dynamic_layers().filter_map(|(_, layer, _)| layer.op.convolution()).map(|conv| {
+        let bias = if conv.bias { conv.out_channels } else { 0 };
+        conv.kernel_elements() + bias
     });
     state::count(tensors.iter().filter(is_static)) + kernels.sum::<usize>()
 }

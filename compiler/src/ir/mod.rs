@@ -8,6 +8,7 @@
 
 mod shape;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -191,6 +192,36 @@ pub enum Op {
 }
 
 impl Op {
+    /// The convolution that a layer with a kernel is: itself, or for a linear layer the 1-d one with kernel 1 that it
+    /// amounts to.
+    #[must_use]
+    pub fn convolution(&self) -> Option<Cow<'_, Conv>> {
+        match self {
+            Self::Conv(conv) => Some(Cow::Borrowed(conv)),
+            Self::Linear(linear) => Some(Cow::Owned(Conv {
+                in_channels: linear.in_channels,
+                out_channels: linear.out_channels,
+                kernel: vec![1],
+                stride: vec![1],
+                padding: vec![0],
+                dilation: vec![1],
+                groups: 1,
+                bias: linear.bias,
+                warehouse: linear.warehouse,
+            })),
+            Self::BatchNorm { .. }
+            | Self::LayerNorm { .. }
+            | Self::Scale { .. }
+            | Self::Activation(_)
+            | Self::Pool(_)
+            | Self::GlobalAverage
+            | Self::Add
+            | Self::Concat
+            | Self::Upsample { .. }
+            | Self::Flatten => None,
+        }
+    }
+
     /// The warehouse of a dynamic layer.
     #[must_use]
     pub const fn warehouse(&self) -> Option<WarehouseId> {
@@ -232,6 +263,14 @@ pub struct Conv {
     pub bias: bool,
     /// The warehouse that its kernel is mixed from; a static layer has none.
     pub warehouse: Option<WarehouseId>,
+}
+
+impl Conv {
+    /// Elements of its kernel, `[C_out, C_in / groups, kernel...]`.
+    #[must_use]
+    pub fn kernel_elements(&self) -> usize {
+        self.out_channels * (self.in_channels / self.groups) * self.kernel.iter().product::<usize>()
+    }
 }
 
 /// A linear layer.

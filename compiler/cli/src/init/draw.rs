@@ -82,20 +82,8 @@ fn draw_cells(checked: &Checked, cells: &Cells, rng: &mut Pcg64Mcg) -> Result<Ve
 
 /// Standard deviation of Kaiming initialisation, mode fan-out, for rectifiers.
 fn kaiming(layer: &Layer) -> f32 {
-    let fan_out = match &layer.op {
-        Op::Conv(c) => c.out_channels / c.groups * c.kernel.iter().product::<usize>(),
-        Op::Linear(l) => l.out_channels,
-        Op::BatchNorm { .. }
-        | Op::LayerNorm { .. }
-        | Op::Scale { .. }
-        | Op::Activation(_)
-        | Op::Pool(_)
-        | Op::GlobalAverage
-        | Op::Add
-        | Op::Concat
-        | Op::Upsample { .. }
-        | Op::Flatten => 1,
-    };
+    let conv = layer.op.convolution();
+    let fan_out = conv.map_or(1, |c| c.out_channels / c.groups * c.kernel.iter().product::<usize>());
     (2.0 / fan_out.max(1) as f32).sqrt()
 }
 
