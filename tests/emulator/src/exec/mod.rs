@@ -1,0 +1,3 @@
+//! Decoding and execution.
+
+pub mod flow;

@@ -1,0 +1,13 @@
+//! A virtual GPU: a stand-in for the CUDA driver over an interpreter of PTX.
+//!
+//! Programs that load the driver API (`libcuda.so.1`) and use the functions that it offers run on it with no GPU: the
+//! PTX that NVRTC makes is read, decoded, and executed in warps of 32 lanes. What hardware cannot do comes along: it
+//! finds accesses that are wrong ([`findings`]) and counts what a kernel does exactly ([`counters`]).
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | [`ptx`] | text to a syntax tree |
+//! | [`exec`] | a syntax tree to decoded instructions, and their execution: one file per family of instructions |
+
+pub mod exec;
+pub mod ptx;
