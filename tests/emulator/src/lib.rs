@@ -8,6 +8,13 @@
 //! | --- | --- |
 //! | [`ptx`] | text to a syntax tree |
 //! | [`exec`] | a syntax tree to decoded instructions, and their execution: one file per family of instructions |
+//! | [`check`] | what was written, by whom, and what orders it: the sanitizer's shadow memory |
+//! | [`findings`], [`counters`] | what is found and counted |
+//! | [`driver`] | the C interface, with contexts, streams, events and graphs |
 
+pub mod check;
+pub mod driver;
 pub mod exec;
+pub mod findings;
+pub mod options;
 pub mod ptx;

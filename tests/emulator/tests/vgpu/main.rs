@@ -8,5 +8,6 @@
     reason = "a test fails by panicking, and says why"
 )]
 
+mod check;
 mod flow;
 mod reader;

@@ -1,0 +1,4 @@
+//! The C interface.
+
+pub mod device;
+pub mod occupancy;
