@@ -8,13 +8,20 @@
 //! | --- | --- |
 //! | [`ptx`] | text to a syntax tree |
 //! | [`exec`] | a syntax tree to decoded instructions, and their execution: one file per family of instructions |
+//! | [`memory`] | address spaces, allocations, accesses of a warp |
 //! | [`check`] | what was written, by whom, and what orders it: the sanitizer's shadow memory |
 //! | [`findings`], [`counters`] | what is found and counted |
+//! | [`gpu`] | a device: modules, memory, launches; the interface from Rust |
 //! | [`driver`] | the C interface, with contexts, streams, events and graphs |
+//! | [`report`] | what is written for `vgpu` to show |
 
 pub mod check;
+pub mod counters;
 pub mod driver;
 pub mod exec;
 pub mod findings;
+pub mod gpu;
+pub mod memory;
 pub mod options;
 pub mod ptx;
+pub mod report;

@@ -8,6 +8,35 @@
     reason = "a test fails by panicking, and says why"
 )]
 
+mod acquire;
+mod approximate;
+mod async_copy;
+mod atomic;
+mod barrier;
+mod bits;
+mod calls;
+mod carry;
 mod check;
+mod compare;
+mod control;
+mod control_random;
+mod convert;
+mod float;
 mod flow;
+mod global;
+mod half;
+mod integer;
+mod ldmatrix;
+mod load;
+mod memory;
+mod mma;
+mod moves;
+mod numbers;
+mod ptx;
 mod reader;
+mod resources;
+mod rounding;
+mod shuffle;
+mod spaces;
+mod vote;
+mod waiting;
