@@ -21,6 +21,7 @@ mod compare;
 mod control;
 mod control_random;
 mod convert;
+mod driver;
 mod float;
 mod flow;
 mod global;
