@@ -6,7 +6,7 @@ use kwc_emulator::memory::Global;
 fn ranges_that_overlap_are_copied_as_if_by_way_of_a_third_place() {
     // Larger than what is copied at a time, by steps that divide nothing.
     const SIZE: usize = 5_000_000;
-    let start: Vec<u8> = (0..SIZE).map(|place| (place * 7919 >> 5) as u8).collect();
+    let start: Vec<u8> = (0..SIZE).map(|place| ((place * 7919) >> 5) as u8).collect();
     for (to, from, size) in [
         (0, 4321, SIZE - 4321),
         (4321, 0, SIZE - 4321),
@@ -30,7 +30,7 @@ fn ranges_that_overlap_are_copied_as_if_by_way_of_a_third_place() {
 fn copies_between_allocations() {
     let memory = Global::new(1 << 30);
     let [from, to] = [3_000_000, 2_500_000].map(|size| memory.allocate(size).expect("there is memory"));
-    let bytes: Vec<u8> = (0..3_000_000).map(|place: u32| (place * 31 >> 3) as u8).collect();
+    let bytes: Vec<u8> = (0..3_000_000).map(|place: u32| ((place * 31) >> 3) as u8).collect();
     memory.write(from, &bytes).expect("it fits");
     memory.copy(to + 1, from + 500_001, 2_499_999).expect("both are inside");
     let mut found = vec![0; 2_500_000];
