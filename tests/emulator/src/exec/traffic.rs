@@ -116,30 +116,56 @@ pub fn wavefronts(offsets: &[u32; LANES], mask: u32, size: u32) -> (u64, u64) {
     }
 }
 
-#[inline(never)]
+#[inline(always)]
 fn conflicts(offsets: &[u32; LANES], mask: u32, size: u32) -> (u64, u64) {
-    let words = size.div_ceil(4) as usize;
-    let group = LANES / words;
+    // Lanes ask for aligned units of a word or of their whole access; a unit lies in one bank, or in as many side by side
+    // as it has words. A group has as many lanes as there are such places.
+    let unit = size.max(4).trailing_zeros();
+    let group = (LANES * 4) >> unit;
     let (mut total, mut groups) = (0, 0);
     for first in (0..LANES).step_by(group) {
-        // The words that each bank has to give: `held[bank]` of them, listed in `wanted`.
-        let mut wanted = [[0; LANES]; BANKS];
-        let mut held = [0; BANKS];
-        let mut most = 0;
-        for lane in (first..first + group).filter(|lane| is_in(mask, *lane)) {
-            for part in 0..words as u32 {
-                let word = offsets[lane] / 4 + part;
-                let bank = word as usize % BANKS;
-                let count = held[bank];
-                if !wanted[bank][..count].contains(&word) {
-                    wanted[bank][count] = word;
-                    held[bank] = count + 1;
-                    most = most.max(count + 1);
-                }
-            }
+        let lanes = mask >> first & (u32::MAX >> (LANES - group));
+        if lanes == 0 {
+            continue;
         }
-        total += most as u64;
-        groups += u64::from(most > 0);
+        groups += 1;
+        let units = &offsets[first..first + group];
+        total += if is_conflict_free(units, lanes, unit) { 1 } else { most_in_a_bank(units, lanes, unit) };
     }
     (total, total - groups)
+}
+
+/// Whether no place has to give two units to the lanes of a group.
+#[inline(always)]
+fn is_conflict_free(offsets: &[u32], lanes: u32, unit: u32) -> bool {
+    // No offset reaches the last unit there could be.
+    let mut given = [u32::MAX; BANKS];
+    let mut free = true;
+    for (lane, offset) in offsets.iter().enumerate() {
+        if is_in(lanes, lane) {
+            let wanted = offset >> unit;
+            let place = &mut given[wanted as usize & (offsets.len() - 1) & (BANKS - 1)];
+            free &= *place == u32::MAX || *place == wanted;
+            *place = wanted;
+        }
+    }
+    free
+}
+
+/// The most units that one place has to give to the lanes of a group.
+#[cold]
+#[inline(never)]
+fn most_in_a_bank(offsets: &[u32], lanes: u32, unit: u32) -> u64 {
+    // Lanes that take no part want what the first of the others wants.
+    let one = offsets[lanes.trailing_zeros() as usize] >> unit;
+    let mut wanted = [one; LANES];
+    for (lane, offset) in offsets.iter().enumerate().filter(|(lane, _)| is_in(lanes, *lane)) {
+        wanted[lane] = offset >> unit;
+    }
+    wanted.sort_unstable();
+    let mut given = [0; BANKS];
+    for (_, unit) in wanted.iter().enumerate().filter(|(place, unit)| *place == 0 || wanted[*place - 1] != **unit) {
+        given[*unit as usize & (offsets.len() - 1) & (BANKS - 1)] += 1;
+    }
+    given.into_iter().max().unwrap_or(0)
 }
