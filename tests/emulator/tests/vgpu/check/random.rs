@@ -154,8 +154,11 @@ fn compare(granule: usize, shadow: &mut Shadow, ops: &[Op]) -> Result<bool, Test
                         if did == Did::Write {
                             racing.extend(twice.map(|other| Access { thread: warp * 32 + other, epoch: 0, did }));
                         }
-                        if wrong.is_none() && (coming || !racing.is_empty()) {
-                            wrong = Some((lane, coming, racing));
+                        // It may be said to race with any that one of its bytes races with.
+                        match &mut wrong {
+                            Some((first, _, others)) if *first == lane => others.extend(racing),
+                            None if coming || !racing.is_empty() => wrong = Some((lane, coming, racing)),
+                            Some(_) | None => {}
                         }
                     }
                 }
