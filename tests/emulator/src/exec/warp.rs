@@ -72,6 +72,10 @@ pub struct Warp {
     pub splits: Vec<Split>,
     /// Calls that haven't returned; the kernel itself has none.
     pub frames: Vec<Frame>,
+    /// Lanes that wait at a `bar.warp.sync`: its mask, and those of it that have arrived.
+    pub gathered: Vec<(u32, u32)>,
+    /// Lanes whose `bar.warp.sync` is complete, and that haven't gone on yet.
+    pub released: u32,
     /// The carries of `add.cc` and the like, a bit for each lane.
     pub carry: u32,
     /// Copies by `cp.async` that it hasn't waited for.
@@ -107,7 +111,8 @@ impl Warp {
         self.frames.clear();
         self.copies.clear();
         self.waiting = None;
-        (self.done, self.carry) = (false, 0);
+        self.gathered.clear();
+        (self.done, self.carry, self.released) = (false, 0, 0);
         (self.local_base, self.local_top) = (0, local);
     }
 
@@ -120,6 +125,26 @@ impl Warp {
             self.splits.push(Split { pc: next, mask: self.active & !jump, meet });
         }
         (self.active, self.pc, self.meet) = (jump, target, meet);
+    }
+
+    /// Lets a part that has some of `wanted` run instead of the active lanes, which come back to the present instruction
+    /// when it has come to where they are to meet, or waits for them; false if there is no such part in the running
+    /// function that doesn't itself wait for others to come to a meeting point.
+    pub fn give_way(&mut self, wanted: u32) -> bool {
+        let (floor, inside) = self.frames.last().map_or((0, self.alive), |frame| (frame.splits, frame.inside));
+        let mut above = self.active;
+        for place in (floor..self.splits.len()).rev() {
+            let split = self.splits[place];
+            let mask = split.mask & inside & self.alive;
+            if mask & wanted != 0 && mask & above == 0 {
+                self.splits.remove(place);
+                self.splits.push(Split { pc: self.pc, mask: self.active, meet: self.meet });
+                (self.pc, self.active, self.meet) = (split.pc, mask, split.meet);
+                return true;
+            }
+            above |= mask;
+        }
+        false
     }
 
     /// Lets the next waiting part of the running function run; false if there is none.

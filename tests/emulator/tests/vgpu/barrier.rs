@@ -275,3 +275,71 @@ fn only_barriers_that_warps_wait_at_are_counted() {
         bar.sync 0;";
     assert_eq!(run(body, 64, 0).counters.barriers, 3);
 }
+
+/// Both sides of a branch write, wait for each other with one mask, and read what the other side wrote.
+const MEET_IN_BRANCHES: &str = "setp.lt.u32 %p0, %t, 16;
+    @%p0 bra LOW;
+    mul.lo.u32 %x, %t, 10;
+    st.shared.u32 [%own], %x;
+    bar.warp.sync -1;
+    ld.shared.u32 %x, [%own + -64];
+    bra DONE;
+    LOW:
+    st.shared.u32 [%own], %t;
+    bar.warp.sync -1;
+    ld.shared.u32 %x, [%own + 64];
+    DONE:
+    st.global.u32 [%at], %x;";
+
+#[test]
+fn lanes_that_have_parted_meet_at_a_barrier_of_the_warp() {
+    check(MEET_IN_BRANCHES, 32, |thread| if thread < 16 { (thread + 16) * 10 } else { thread - 16 });
+}
+
+#[test]
+fn parted_lanes_exchange_again_and_again() {
+    // Sides add up what the other one has in turn: x, y = y + 1, x + 1 eight times, from x = 0 and y = 100.
+    let round = |other: &str, n: u32| {
+        format!(
+            "st.shared.u32 [%own], %x; bar.warp.sync -1; ld.shared.u32 %r{n}, [%own + {other}];
+             bar.warp.sync -1; add.u32 %x, %r{n}, 1;\n"
+        )
+    };
+    let side = |other| (0..8).map(|n| round(other, n)).collect::<String>();
+    let body = format!(
+        "setp.lt.u32 %p0, %t, 16; @%p0 bra LOW; mov.u32 %x, 100;\n{}bra DONE;\nLOW: mov.u32 %x, 0;\n{}DONE:
+        st.global.u32 [%at], %x;",
+        side("-64"),
+        side("64")
+    );
+    check(&body, 32, |thread| if thread < 16 { 8 } else { 108 });
+}
+
+#[test]
+fn groups_of_a_warp_meet_by_masks_of_their_own() {
+    let body = "and.b32 %r0, %t, 24;
+        mov.u32 %r1, 255;
+        shl.b32 %r1, %r1, %r0;
+        st.shared.u32 [%own], %t;
+        bar.warp.sync %r1;
+        xor.b32 %r2, %t, 7;
+        mad.lo.u32 %r3, %r2, 4, %words;
+        ld.shared.u32 %x, [%r3];
+        st.global.u32 [%at], %x;";
+    check(body, 32, |thread| thread ^ 7);
+}
+
+#[test]
+fn lanes_that_do_not_come_to_a_barrier_of_the_warp_are_found() {
+    let outcome = run("setp.ge.u32 %p0, %t, 16; @%p0 bra DONE; bar.warp.sync -1; DONE:", 32, 0);
+    assert_eq!(outcome.findings.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [Kind::InactiveLane]);
+    assert!(outcome.findings[0].message.contains("0xffff0000"), "{:?}", outcome.findings);
+    let outcome = run("setp.ge.u32 %p0, %t, 16; @%p0 bra DONE; bar.warp.sync 65535; DONE:", 32, 0);
+    assert_eq!(outcome.findings, []);
+}
+
+#[test]
+fn a_lane_outside_its_own_mask_is_found() {
+    let outcome = run("bar.warp.sync 65535;", 32, 0);
+    assert_eq!(outcome.findings.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [Kind::InactiveLane]);
+}

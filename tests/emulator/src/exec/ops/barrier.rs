@@ -6,6 +6,7 @@ use crate::exec::barrier::{BARRIERS, Operation, Reduction, Waiting};
 use crate::exec::context::Context;
 use crate::exec::decode::Decoder;
 use crate::exec::instruction::{Decoded, Inst, Op, Step};
+use crate::exec::lanes::lanes;
 use crate::findings::Kind;
 use crate::gpu::{Fault, LoadError};
 use crate::ptx::syntax::{Operand, Type};
@@ -134,20 +135,83 @@ fn operands(cx: &mut Context<'_>, inst: &Inst) -> Option<(u32, Option<u32>)> {
     Some((number, threads))
 }
 
-/// `bar.warp.sync`: mask in `a`.
+/// `bar.warp.sync`: mask in `a`. Lanes that have parted may meet at different ones with the same mask: those that come
+/// first give way to the others.
 struct WarpBarrier;
 
 impl Op for WarpBarrier {
     #[inline(always)]
     fn run(cx: &mut Context<'_>, inst: &Inst) -> Step {
-        let lane = cx.exec.trailing_zeros() as usize;
-        let mask = cx.warp.registers.b32.row(inst.a)[lane];
-        if cx.launch.checks.races {
-            let lanes = if mask | !cx.exec == u32::MAX { mask } else { mask & cx.exec };
-            cx.block.shadow.warp_sync(cx.warp.index as usize, lanes);
+        let masks = cx.warp.registers.b32.row(inst.a);
+        let mask = masks[cx.exec.trailing_zeros() as usize];
+        let alike = lanes(cx.exec).all(|lane| masks[lane] == mask);
+        if alike && mask & cx.warp.alive == cx.exec && cx.warp.gathered.is_empty() && cx.warp.released == 0 {
+            synchronise(cx, mask);
+            return Step::Next;
         }
-        Step::Next
+        gather(cx, inst)
     }
+}
+
+/// Orders what lanes of a warp did before what they do from now on.
+fn synchronise(cx: &mut Context<'_>, mask: u32) {
+    if cx.launch.checks.races {
+        let all = mask & cx.warp.alive == cx.warp.alive;
+        cx.block.shadow.warp_sync(cx.warp.index as usize, if all { u32::MAX } else { mask });
+    }
+}
+
+/// A barrier at which not all lanes of its mask arrive together, or with several masks.
+#[inline(never)]
+fn gather(cx: &mut Context<'_>, inst: &Inst) -> Step {
+    let masks = *cx.warp.registers.b32.row(inst.a);
+    let mut left = cx.exec & !cx.warp.released;
+    cx.warp.released &= !cx.exec;
+    let mut missing = 0;
+    while left != 0 {
+        let lane = left.trailing_zeros() as usize;
+        let mask = masks[lane];
+        let here = lanes(left).filter(|lane| masks[*lane] == mask).fold(0, |here, lane| here | 1 << lane);
+        left &= !here;
+        if here & !mask != 0 && cx.launch.checks.synchronisation {
+            let lane = (here & !mask).trailing_zeros() as usize;
+            cx.find(Kind::InactiveLane, lane, None, || format!("lane {lane} isn't in its own mask {mask:#010x}"));
+        }
+        let known = cx.warp.gathered.iter().position(|(gathered, _)| *gathered == mask);
+        let earlier = known.map_or(0, |place| cx.warp.gathered.swap_remove(place).1);
+        let arrived = here | earlier;
+        let absent = mask & cx.warp.alive & !arrived;
+        if absent == 0 {
+            synchronise(cx, mask);
+            cx.warp.released |= earlier & !here;
+        } else {
+            cx.warp.gathered.push((mask, arrived));
+            missing |= absent;
+        }
+    }
+    if missing == 0 {
+        return Step::Next;
+    }
+    if cx.exec == cx.warp.active {
+        let pc = cx.warp.pc as usize;
+        if cx.warp.give_way(missing) {
+            // The instruction is issued again when these lanes come back to it.
+            let site = &mut cx.worker.sites[pc];
+            site.warps -= 1;
+            site.threads -= u64::from(cx.exec.count_ones());
+            return Step::Moved;
+        }
+    }
+    if cx.launch.checks.synchronisation {
+        let lane = cx.exec.trailing_zeros() as usize;
+        cx.find(Kind::InactiveLane, lane, None, || {
+            format!("a barrier of the warp names lanes {missing:#010x}, which are elsewhere and don't come to it")
+        });
+    }
+    for (mask, _) in std::mem::take(&mut cx.warp.gathered) {
+        synchronise(cx, mask & cx.exec);
+    }
+    Step::Next
 }
 
 /// A fence for the device or wider.
