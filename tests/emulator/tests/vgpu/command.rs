@@ -155,9 +155,10 @@ fn a_program_that_cannot_be_run_gives_126_or_127() {
 }
 
 #[test]
-fn a_report_that_cannot_be_written_gives_125() {
-    let output = vgpu(&["--report", "/there/is/no/such/directory/report.json"], "exit 0");
+fn a_report_that_cannot_be_written_gives_125_before_the_program_runs() {
+    let output = vgpu(&["--report", "/there/is/no/such/directory/report.json"], "echo it ran");
     assert_eq!(output.status.code(), Some(125));
+    assert!(!text_of(&output).contains("it ran"));
     assert!(text_of(&output).contains("/there/is/no/such/directory/report.json"));
 }
 
@@ -170,4 +171,30 @@ fn failed_calls_are_counted_and_shown() {
     assert_eq!(output.status.code(), Some(0), "a failed call is no finding");
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(err.contains("cuTexRefCreate answered CUDA_ERROR_NOT_SUPPORTED, 2 times: no textures"), "{err}");
+}
+
+#[test]
+fn a_report_keeps_what_is_no_file_and_the_mode_of_what_is() {
+    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (file, link) = (directory.path().join("report.json"), directory.path().join("link.json"));
+    std::fs::write(&file, "before").expect("a file");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).expect("a mode");
+    std::os::unix::fs::symlink(&file, &link).expect("a link");
+    let output = vgpu(&["--report", link.to_str().expect("a path in UTF-8")], "exit 0");
+    assert_eq!(output.status.code(), Some(0), "{}", text_of(&output));
+    assert!(std::fs::symlink_metadata(&link).expect("the link").is_symlink());
+    assert_eq!(std::fs::metadata(&file).expect("the file").permissions().mode() & 0o777, 0o640);
+    assert_eq!(report_of(&file).exit.code, Some(0));
+    assert_eq!(vgpu(&["--report", "/dev/null"], "exit 0").status.code(), Some(0));
+    assert!(std::fs::metadata("/dev/null").expect("the device").file_type().is_char_device());
+}
+
+#[test]
+fn a_wrong_setting_is_said_before_the_program_runs() {
+    let output = command(&[], "echo it ran").env("VGPU_DRIVER_VERSION", "99").output().expect("vgpu runs");
+    assert_eq!(output.status.code(), Some(2));
+    let text = text_of(&output);
+    assert!(text.contains("VGPU_DRIVER_VERSION") && !text.contains("it ran"), "{text}");
+    assert_eq!(vgpu(&["--threads", "5000"], "exit 0").status.code(), Some(2));
 }

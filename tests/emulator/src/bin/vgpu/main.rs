@@ -8,10 +8,12 @@ mod text;
 
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use kwc_emulator::driver::environment::Settings;
 use kwc_emulator::report::summary::{Exit, Report};
 use kwc_emulator::report::trace;
 
@@ -56,7 +58,7 @@ struct Arguments {
     #[arg(long, env = "VGPU_SEED", value_name = "N")]
     seed: Option<u64>,
     /// Threads of this machine that run blocks; one per core without it
-    #[arg(long, env = "VGPU_THREADS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, env = "VGPU_THREADS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     threads: Option<u32>,
     /// Whether to count what kernels do
     #[arg(long, env = "VGPU_COUNTERS", value_enum, default_value_t)]
@@ -107,7 +109,13 @@ fn run(arguments: &Arguments) -> Result<u8, Failure> {
     std::fs::create_dir(&traces)
         .map_err(|error| Failure::own(format!("can't write to {}: {error}", traces.display())))?;
 
-    let exit = program::run(&arguments.program, &environment(arguments, &libraries, &traces))?;
+    let environment = environment(arguments, &libraries, &traces);
+    check_settings(&environment)?;
+    if let Some(path) = &arguments.report {
+        check_place(path)?;
+    }
+
+    let exit = program::run(&arguments.program, &environment)?;
 
     let command = arguments.program.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let traces = trace::read_directory(&traces)
@@ -143,14 +151,46 @@ fn environment(arguments: &Arguments, libraries: &Path, traces: &Path) -> Vec<(&
     variables
 }
 
-/// Writes the report so that a reader finds the old file or the new one, never a part.
+/// Checks what the library will read from the environment, so that a wrong value is said before the program runs.
+fn check_settings(environment: &[(&'static str, OsString)]) -> Result<(), Failure> {
+    let set = |name: &str| environment.iter().find(|(variable, _)| *variable == name).map(|(_, value)| value.clone());
+    let lookup = |name: &str| set(name).or_else(|| std::env::var_os(name)).map(|value| value.to_string_lossy().into());
+    Settings::from_lookup(lookup).map(|_| ()).map_err(|error| Failure::Setting(error.to_string()))
+}
+
+/// Checks that a report can be written to a path, before the run that it is about.
+fn check_place(path: &Path) -> Result<(), Failure> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if directory.is_dir() && !path.is_dir() {
+        return Ok(());
+    }
+    let why = if path.is_dir() { "it is a directory" } else { "its directory doesn't exist" };
+    Err(Failure::own(format!("can't write the report to {}: {why}", path.display())))
+}
+
+/// Writes the report so that a reader of a file finds the old one or the new one, never a part. What is there and no
+/// file, a device or a pipe, is written to.
 fn write_report(report: &Report, path: &Path) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::own(format!("can't write the report to {}: {error}", path.display()));
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".vgpu-").tempfile_in(directory).map_err(failed)?;
     let mut bytes = serde_json::to_vec_pretty(report).map_err(|error| failed(error.into()))?;
     bytes.push(b'\n');
+    // The file itself, not a link to it.
+    let resolved = std::fs::canonicalize(path);
+    let path = resolved.as_deref().unwrap_or(path);
+    let before = std::fs::metadata(path).ok();
+    if before.as_ref().is_some_and(|before| !before.is_file()) {
+        return std::fs::OpenOptions::new()
+            .write(true)
+            .open(path)
+            .and_then(|mut there| there.write_all(&bytes))
+            .map_err(failed);
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".vgpu-").tempfile_in(directory).map_err(failed)?;
     file.write_all(&bytes).map_err(failed)?;
+    // As another program would have made it, or as it was.
+    let permissions = before.map_or_else(|| std::fs::Permissions::from_mode(0o644), |before| before.permissions());
+    file.as_file().set_permissions(permissions).map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
 }

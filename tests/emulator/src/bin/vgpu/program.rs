@@ -13,6 +13,8 @@ use signal_hook::iterator::Signals;
 /// Why the command stopped without a report.
 #[derive(Debug)]
 pub(crate) enum Failure {
+    /// A setting has a value that it can't have.
+    Setting(String),
     /// The command itself failed.
     Own(String),
     /// The program can't be run.
@@ -32,6 +34,7 @@ impl Failure {
     /// As `env` and `timeout` have it.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
+            Self::Setting(_) => 2,
             Self::Own(_) => 125,
             Self::Program { error, .. } if error.kind() == ErrorKind::NotFound => 127,
             Self::Program { .. } => 126,
@@ -42,7 +45,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Own(message) => f.write_str(message),
+            Self::Setting(message) | Self::Own(message) => f.write_str(message),
             Self::Program { program, error } => write!(f, "can't run {program}: {error}"),
         }
     }
