@@ -53,14 +53,15 @@ extern "C" __global__ void load_matrix(unsigned* out, unsigned lanes) {
   }
 }
 
+#define MMA \
+  "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %4, %4, %4}, {%4, %4}, {%0, %1, %2, %3};"
+
 // mma by the first lanes of a warp, on zeros.
 extern "C" __global__ void multiply_matrices(float* out, unsigned lanes) {
   float d[4] = {1, 2, 3, 4};
   if (threadIdx.x < lanes) {
-    asm volatile(  // multiply_matrices
-        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %4, %4, %4}, {%4, %4}, {%0, %1, %2, %3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(0));
+    // On one line: compilers differ in which line of a statement an instruction stems from.
+    asm volatile(MMA : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(0));  // multiply_matrices
     out[threadIdx.x] = d[0] + d[1] + d[2] + d[3];
   }
 }
