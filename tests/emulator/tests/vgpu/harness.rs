@@ -85,7 +85,7 @@ pub(crate) fn run_under_vgpu<F: FnOnce()>(arguments: &[&str], body: F) -> Option
 }
 
 /// `module::test` of a closure, whose type is called `vgpu::module::test::{{closure}}`.
-fn test_of<F>(body: &F) -> String {
+pub(crate) fn test_of<F>(body: &F) -> String {
     let name = type_name_of_val(body);
     name.split("::").skip(1).take_while(|part| !part.starts_with('{')).collect::<Vec<_>>().join("::")
 }

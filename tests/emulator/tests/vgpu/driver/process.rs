@@ -1,6 +1,6 @@
 //! What concerns the process: initialisation, the environment, the trace, and the library as the loader finds it.
 //!
-//! Tests of another environment run in a process of their own: this binary again, with one ignored test.
+//! What depends on the environment runs in a process of its own: this binary again, with the one test to run.
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
@@ -10,6 +10,8 @@ use std::ptr::null_mut;
 use kwc_emulator::driver::errors::Code;
 use kwc_emulator::driver::{abi, procedures, unsupported};
 use kwc_emulator::report::Record;
+
+use crate::harness::{test_of, text_of};
 
 use super::calls::{PTX, call, load, procedure, texts};
 
@@ -25,45 +27,49 @@ const NEEDED: &str = "cuInit cuDriverGetVersion cuDeviceGet cuDeviceGetCount cuD
     cuStreamEndCapture cuGraphInstantiateWithFlags cuGraphUpload cuGraphLaunch cuGraphExecDestroy cuGraphDestroy \
     cuGetErrorName cuGetErrorString";
 
-/// Runs one of the ignored tests below in a process of its own.
-fn run(test: &str, variables: &[(&str, &str)]) -> Output {
+/// Set in the process that runs the body of a test.
+const ALONE: &str = "VGPU_TEST_ALONE";
+
+/// Runs `body` in a process of its own, with some variables set and no others of the virtual GPU; gives what it printed,
+/// and `None` in the process in which it ran. `body` must be a closure of the test function itself, whose name says which
+/// test to run.
+fn alone<F: FnOnce()>(variables: &[(&str, &str)], body: F) -> Option<Output> {
+    if std::env::var_os(ALONE).is_some() {
+        body();
+        return None;
+    }
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", &format!("driver::process::{test}"), "--ignored", "--nocapture"]);
+    command.args(["--exact", &test_of(&body), "--nocapture"]).env(ALONE, "");
     for name in ["VGPU_ARCH", "VGPU_CHECK", "VGPU_TRACE", "VGPU_DRIVER_VERSION"] {
         command.env_remove(name);
     }
     let output = command.envs(variables.iter().copied()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
-    output
-}
-
-#[test]
-#[ignore = "run by nothing_works_before_initialisation"]
-fn uninitialised() {
-    let (mut count, mut version, mut context) = (0, 0, null_mut());
-    assert_eq!(call!(cuDeviceGetCount(&mut count)), Err(Code::NotInitialized));
-    assert_eq!(call!(cuDevicePrimaryCtxRetain(&mut context, 0)), Err(Code::NotInitialized));
-    assert_eq!(load(PTX), Err(Code::NotInitialized));
-    call!(cuDriverGetVersion(&mut version)).unwrap();
-    assert_eq!(version, 12_060);
-    assert_eq!(call!(cuInit(1)), Err(Code::InvalidValue), "it has no flags");
-    call!(cuInit(0)).unwrap();
-    call!(cuInit(0)).unwrap();
-    call!(cuDeviceGetCount(&mut count)).unwrap();
-    assert_eq!(count, 1);
-    call!(cuDriverGetVersion(&mut version)).unwrap();
-    assert_eq!(version, 12_060);
+    let text = text_of(&output);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    Some(output)
 }
 
 #[test]
 fn nothing_works_before_initialisation() {
-    run("uninitialised", &[("VGPU_DRIVER_VERSION", "12.6")]);
+    alone(&[("VGPU_DRIVER_VERSION", "12.6")], || {
+        let (mut count, mut version, mut context) = (0, 0, null_mut());
+        assert_eq!(call!(cuDeviceGetCount(&mut count)), Err(Code::NotInitialized));
+        assert_eq!(call!(cuDevicePrimaryCtxRetain(&mut context, 0)), Err(Code::NotInitialized));
+        assert_eq!(load(PTX), Err(Code::NotInitialized));
+        call!(cuDriverGetVersion(&mut version)).unwrap();
+        assert_eq!(version, 12_060);
+        assert_eq!(call!(cuInit(1)), Err(Code::InvalidValue), "it has no flags");
+        call!(cuInit(0)).unwrap();
+        call!(cuInit(0)).unwrap();
+        call!(cuDeviceGetCount(&mut count)).unwrap();
+        assert_eq!(count, 1);
+        call!(cuDriverGetVersion(&mut version)).unwrap();
+        assert_eq!(version, 12_060);
+    });
 }
 
-#[test]
-#[ignore = "run by a_wrong_variable_is_refused"]
-fn wrong_variable() {
+/// What happens where a variable is wrong.
+fn cannot_initialise() {
     let mut count = 0;
     assert_eq!(call!(cuInit(0)), Err(Code::InvalidValue));
     assert_eq!(call!(cuInit(0)), Err(Code::InvalidValue), "again");
@@ -71,19 +77,30 @@ fn wrong_variable() {
 }
 
 #[test]
-fn a_wrong_variable_is_refused() {
-    let output = run("wrong_variable", &[("VGPU_ARCH", "sm_42")]);
+fn an_unknown_architecture_is_refused() {
+    let Some(output) = alone(&[("VGPU_ARCH", "sm_42")], || {
+        cannot_initialise();
+    }) else {
+        return;
+    };
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(error.contains("vgpu: VGPU_ARCH=sm_42: expected sm_80, sm_86, sm_89 or sm_90"), "{error}");
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("file");
-    std::fs::write(&file, "").unwrap();
-    let output = run("wrong_variable", &[("VGPU_TRACE", file.to_str().unwrap())]);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("VGPU_TRACE="));
 }
 
 #[test]
-#[ignore = "run by a_trace_is_written and failures_go_to_the_standard_error"]
+fn a_folder_for_traces_that_is_a_file_is_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    let Some(output) = alone(&[("VGPU_TRACE", path)], || {
+        cannot_initialise();
+    }) else {
+        return;
+    };
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains(&format!("VGPU_TRACE={path:?}")), "{error}");
+}
+
+/// Calls of two functions that fail, one of them several times.
 fn failing_calls() {
     call!(cuInit(0)).unwrap();
     let mut name = [0; 64];
@@ -101,7 +118,14 @@ fn failing_calls() {
 fn a_trace_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let traces = folder.path().join("in/here");
-    run("failing_calls", &[("VGPU_ARCH", "sm_89"), ("VGPU_TRACE", traces.to_str().unwrap())]);
+    let variables = [("VGPU_ARCH", "sm_89"), ("VGPU_TRACE", traces.to_str().unwrap())];
+    if alone(&variables, || {
+        failing_calls();
+    })
+    .is_none()
+    {
+        return;
+    }
     let files: Vec<_> = std::fs::read_dir(&traces).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(files.len(), 1);
     let process: u32 = files[0].file_name().unwrap().to_str().unwrap().strip_suffix(".jsonl").unwrap().parse().unwrap();
@@ -127,7 +151,11 @@ fn a_trace_is_written() {
 
 #[test]
 fn failures_go_to_the_standard_error() {
-    let output = run("failing_calls", &[("VGPU_ARCH", "sm_89")]);
+    let Some(output) = alone(&[("VGPU_ARCH", "sm_89")], || {
+        failing_calls();
+    }) else {
+        return;
+    };
     let error = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<&str> = error.lines().filter(|line| line.starts_with("vgpu: ")).collect();
     assert_eq!(lines.len(), 2, "{error}");
