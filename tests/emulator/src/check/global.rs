@@ -72,6 +72,19 @@ struct Piece {
     readers: Box<[AtomicU64]>,
 }
 
+/// Which lanes access what.
+#[derive(Debug, Clone, Copy)]
+pub struct Lanes<'a> {
+    /// The warp's number in its block.
+    pub warp: usize,
+    /// By lane: the offset in the allocation, in bytes; arbitrary for lanes that take no part.
+    pub offsets: &'a [u64; 32],
+    /// The lanes that take part.
+    pub mask: u32,
+    /// Bytes of each lane, a power of two up to 16.
+    pub size: u32,
+}
+
 /// An access by a warp.
 #[derive(Clone, Copy)]
 struct Access {
@@ -108,78 +121,23 @@ impl GlobalShadow {
         Self { bytes, cells: [const { OnceLock::new() }; 5] }
     }
 
-    /// Active lanes of a warp read.
+    /// Lanes of a warp do something. Before a strong write comes its [`release`](BlockClock::release), after a strong read
+    /// the [`acquire`](BlockClock::acquire), about an atomic operation, which is strong, both.
     ///
     /// # Errors
     ///
-    /// [`Kind::GlobalRace`], for the first lane that it is true of. The read counts as done.
-    #[expect(clippy::too_many_arguments, reason = "what an access is")]
+    /// [`Kind::GlobalRace`], for the first lane that it is true of. The access counts as done.
     #[inline(always)]
-    pub fn read(
+    pub fn access(
         &self,
         order: &Order,
         clock: &mut BlockClock,
-        warp: usize,
-        offsets: &[u64; 32],
-        mask: u32,
-        size: u32,
-        strong: bool,
-    ) -> Result<(), Conflict> {
-        self.access(order, clock, warp, offsets, mask, size, Did::Read, strong)
-    }
-
-    /// Active lanes of a warp write. Before a strong write comes its [`release`](BlockClock::release).
-    ///
-    /// # Errors
-    ///
-    /// As for [`read`](Self::read).
-    #[expect(clippy::too_many_arguments, reason = "what an access is")]
-    #[inline(always)]
-    pub fn write(
-        &self,
-        order: &Order,
-        clock: &mut BlockClock,
-        warp: usize,
-        offsets: &[u64; 32],
-        mask: u32,
-        size: u32,
-        strong: bool,
-    ) -> Result<(), Conflict> {
-        self.access(order, clock, warp, offsets, mask, size, Did::Write, strong)
-    }
-
-    /// Active lanes of a warp read and write atomically. Before comes the [`release`](BlockClock::release), afterwards the
-    /// [`acquire`](BlockClock::acquire).
-    ///
-    /// # Errors
-    ///
-    /// As for [`read`](Self::read).
-    #[inline(always)]
-    pub fn atomic(
-        &self,
-        order: &Order,
-        clock: &mut BlockClock,
-        warp: usize,
-        offsets: &[u64; 32],
-        mask: u32,
-        size: u32,
-    ) -> Result<(), Conflict> {
-        self.access(order, clock, warp, offsets, mask, size, Did::Atomic, true)
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "what an access is")]
-    #[inline(always)]
-    fn access(
-        &self,
-        order: &Order,
-        clock: &mut BlockClock,
-        warp: usize,
-        offsets: &[u64; 32],
-        mask: u32,
-        size: u32,
+        lanes: Lanes<'_>,
         did: Did,
         strong: bool,
     ) -> Result<(), Conflict> {
+        let Lanes { warp, offsets, mask, size } = lanes;
+        let strong = strong || did == Did::Atomic;
         clock.access(warp, mask);
         let Some(cells) = self.cells(order) else { return Ok(()) };
         let access = Access::new(order, clock, warp, did, strong);

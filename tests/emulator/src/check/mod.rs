@@ -26,7 +26,7 @@ pub mod sink;
 pub mod visible;
 pub mod written;
 
-pub use global::GlobalShadow;
+pub use global::{GlobalShadow, Lanes};
 pub use order::{BlockClock, Order};
 pub use shared::Shadow;
 pub use sink::Findings;

@@ -7,7 +7,7 @@ use super::lanes::LANES;
 use super::launch::{Launch, Worker};
 use super::warp::Warp;
 use super::window::thread;
-use crate::check::{Conflict, Did};
+use crate::check::{Conflict, Did, Lanes};
 use crate::findings::{Finding, Kind};
 use crate::gpu::Fault;
 use crate::memory::{Allocation, FIRST_ADDRESS};
@@ -82,13 +82,13 @@ impl<'a> Context<'a> {
             }
         }
         if launch.checks.races {
-            let (warp, size, strong) = (self.warp.index as usize, access.size, access.strong);
-            let (shadow, order, clock) = (&allocation.shadow, &launch.order, &mut self.block.clock);
-            let result = match access.kind {
-                Does::Read => shadow.read(order, clock, warp, offsets, mask, size, strong),
-                Does::Write => shadow.write(order, clock, warp, offsets, mask, size, strong),
-                Does::Atomic => shadow.atomic(order, clock, warp, offsets, mask, size),
+            let lanes = Lanes { warp: self.warp.index as usize, offsets, mask, size: access.size };
+            let did = match access.kind {
+                Does::Read => Did::Read,
+                Does::Write => Did::Write,
+                Does::Atomic => Did::Atomic,
             };
+            let result = allocation.shadow.access(&launch.order, &mut self.block.clock, lanes, did, access.strong);
             if let Err(conflict) = result {
                 self.conflict(&conflict, allocation.address);
             }

@@ -4,10 +4,11 @@ use std::marker::PhantomData;
 
 use super::Answer;
 use super::spaces::{
-    Holder, InConst, InFrame, InGeneric, InGlobal, InLocal, InParam, InShared, Memory, Narrow, OfAnyWidth, OfItsWidth,
+    Addresses, Holder, InConst, InFrame, InGeneric, InGlobal, InLocal, InParam, InShared, Memory, Narrow, OfAnyWidth,
+    OfItsWidth,
 };
 use crate::counters::Class;
-use crate::exec::access::{Access, Kind};
+use crate::exec::access::Offsets;
 use crate::exec::context::Context;
 use crate::exec::decode::{Address, Decoder, Width};
 use crate::exec::instruction::{Decoded, Inst, Op, Step};
@@ -68,7 +69,7 @@ pub fn decode(decoder: &mut Decoder<'_>) -> Answer {
 }
 
 // In `Inst::c`: the order of an access.
-const STRONG: u32 = 1;
+pub(super) const STRONG: u32 = 1;
 const RELEASE: u32 = 2;
 // What a register gets that is wider than the value, and the width of registers, as a number of [`Width`].
 pub(super) const SIGNED: u32 = 4;
@@ -211,13 +212,9 @@ struct Load<S, M, H>(PhantomData<(S, M, H)>);
 impl<S: Memory, M: Narrow, H: Holder<M>> Op for Load<S, M, H> {
     #[inline(always)]
     fn run(cx: &mut Context<'_>, inst: &Inst) -> Step {
-        let count = inst.list.len();
-        let at = S::addresses(cx, inst);
-        let access = Access { kind: Kind::Read, size: M::SIZE as u32 * count as u32, strong: inst.c & STRONG != 0 };
-        let mask = cx.exec;
         // Kept, since the load may write the register that its address comes from.
-        let acquired = access.strong.then(|| cx.addresses(inst.a, inst.b != 0, inst.imm));
-        if let Err(step) = S::load::<M, H>(cx, access, &at, mask, count, inst) {
+        let acquired = (inst.c & STRONG != 0).then(|| Offsets::of(cx, inst));
+        if let Err(step) = S::load::<M, H>(cx, inst, &S::At::of(cx, inst), cx.exec) {
             return step;
         }
         if let Some(addresses) = acquired {
@@ -234,15 +231,10 @@ struct Store<S, M, H>(PhantomData<(S, M, H)>);
 impl<S: Memory, M: Narrow, H: Holder<M>> Op for Store<S, M, H> {
     #[inline(always)]
     fn run(cx: &mut Context<'_>, inst: &Inst) -> Step {
-        let count = inst.list.len();
-        let at = S::addresses(cx, inst);
-        let access = Access { kind: Kind::Write, size: M::SIZE as u32 * count as u32, strong: inst.c & STRONG != 0 };
-        if access.strong {
-            cx.release(&cx.addresses(inst.a, inst.b != 0, inst.imm), inst.c & RELEASE != 0);
+        if inst.c & STRONG != 0 {
+            cx.release(&Offsets::of(cx, inst), inst.c & RELEASE != 0);
         }
-        let mask = cx.exec;
-        let result = S::store::<M, H>(cx, access, &at, mask, count, inst);
-        match result {
+        match S::store::<M, H>(cx, inst, &S::At::of(cx, inst), cx.exec) {
             Ok(()) => Step::Next,
             Err(step) => step,
         }

@@ -1,7 +1,7 @@
 //! The state spaces that `ld` and `st` work on, and the registers that they work with.
 
-use super::memory::{SIGNED, WIDTH};
-use crate::exec::access::{Access, Offsets, saturated};
+use super::memory::{SIGNED, STRONG, WIDTH};
+use crate::exec::access::{Access, Kind, Offsets, saturated};
 use crate::exec::context::Context;
 use crate::exec::instruction::{Inst, Step};
 use crate::exec::lanes::{LANES, Word, each, is_in, lanes, row, write};
@@ -98,33 +98,46 @@ impl<M: Narrow> Holder<M> for OfAnyWidth {
     }
 }
 
+/// The access of an instruction whose values are of type `M`.
+#[inline(always)]
+fn access<M: Narrow>(inst: &Inst, kind: Kind) -> Access {
+    Access { kind, size: M::SIZE as u32 * inst.list.len() as u32, strong: inst.c & STRONG != 0 }
+}
+
+/// The addresses of the lanes of a warp.
+pub(super) trait Addresses {
+    /// Those of `ld` and `st`: `a` (64 bits if `b`) plus `imm`.
+    fn of(cx: &Context<'_>, inst: &Inst) -> Self;
+}
+
+impl Addresses for Offsets {
+    #[inline(always)]
+    fn of(cx: &Context<'_>, inst: &Inst) -> Self {
+        cx.addresses(inst.a, inst.b != 0, inst.imm)
+    }
+}
+
+/// In shared memory, where 32 bits are enough.
+impl Addresses for [u32; LANES] {
+    #[inline(always)]
+    fn of(cx: &Context<'_>, inst: &Inst) -> Self {
+        cx.shared_addresses(inst.a, inst.b != 0, inst.imm)
+    }
+}
+
+/// Nothing, or the step that ends the launch, after a finding.
+type Done = Result<(), Step>;
+
 /// A state space.
 pub(super) trait Memory: 'static {
     /// The addresses of the lanes.
-    type At;
+    type At: Addresses;
 
-    /// The addresses of `ld` and `st`: `a` (64 bits if `b`) plus `imm`.
-    fn addresses(cx: &Context<'_>, inst: &Inst) -> Self::At;
+    /// Reads the values of each lane of `mask` into the registers of `inst`.
+    fn load<M: Narrow, H: Holder<M>>(cx: &mut Context<'_>, inst: &Inst, at: &Self::At, mask: u32) -> Done;
 
-    /// Reads `count` values of each lane of `mask` into the registers of `inst`.
-    fn load<M: Narrow, H: Holder<M>>(
-        cx: &mut Context<'_>,
-        access: Access,
-        at: &Self::At,
-        mask: u32,
-        count: usize,
-        inst: &Inst,
-    ) -> Result<(), Step>;
-
-    /// Writes `count` values of each lane of `mask` from the registers of `inst`.
-    fn store<M: Narrow, H: Holder<M>>(
-        cx: &mut Context<'_>,
-        access: Access,
-        at: &Self::At,
-        mask: u32,
-        count: usize,
-        inst: &Inst,
-    ) -> Result<(), Step>;
+    /// Writes the values of each lane of `mask` from the registers of `inst`.
+    fn store<M: Narrow, H: Holder<M>>(cx: &mut Context<'_>, inst: &Inst, at: &Self::At, mask: u32) -> Done;
 }
 
 /// Global memory; `COUNTED` where it is read as such, and not through the cache of constants.
@@ -139,24 +152,13 @@ impl<const COUNTED: bool> Memory for Device<COUNTED> {
     type At = Offsets;
 
     #[inline(always)]
-    fn addresses(cx: &Context<'_>, inst: &Inst) -> Offsets {
-        cx.addresses(inst.a, inst.b != 0, inst.imm)
-    }
-
-    #[inline(always)]
-    fn load<M: Narrow, H: Holder<M>>(
-        cx: &mut Context<'_>,
-        access: Access,
-        at: &Offsets,
-        mask: u32,
-        count: usize,
-        inst: &Inst,
-    ) -> Result<(), Step> {
+    fn load<M: Narrow, H: Holder<M>>(cx: &mut Context<'_>, inst: &Inst, at: &Offsets, mask: u32) -> Done {
         let mut left = mask;
         while left != 0 {
-            let (allocation, offsets, part) = cx.part_of_global(access, at, left, COUNTED && cx.launch.counters)?;
+            let (allocation, offsets, part) =
+                cx.part_of_global(access::<M>(inst, Kind::Read), at, left, COUNTED && cx.launch.counters)?;
             let cells = allocation.bytes.cells::<M>();
-            for number in 0..count {
+            for number in 0..inst.list.len() {
                 // Lanes that have no part in it read at offset 0, which is there, and are dropped.
                 let values = each(|lane| M::load(&cells[(offsets[lane] / M::SIZE) as usize + number]));
                 H::take(inst, &mut cx.warp.registers, number, part, &values);
@@ -167,20 +169,14 @@ impl<const COUNTED: bool> Memory for Device<COUNTED> {
     }
 
     #[inline(always)]
-    fn store<M: Narrow, H: Holder<M>>(
-        cx: &mut Context<'_>,
-        access: Access,
-        at: &Offsets,
-        mask: u32,
-        count: usize,
-        inst: &Inst,
-    ) -> Result<(), Step> {
+    fn store<M: Narrow, H: Holder<M>>(cx: &mut Context<'_>, inst: &Inst, at: &Offsets, mask: u32) -> Done {
         cx.worker.progress += 1;
         let mut left = mask;
         while left != 0 {
-            let (allocation, offsets, part) = cx.part_of_global(access, at, left, COUNTED && cx.launch.counters)?;
+            let (allocation, offsets, part) =
+                cx.part_of_global(access::<M>(inst, Kind::Write), at, left, COUNTED && cx.launch.counters)?;
             let cells = allocation.bytes.cells::<M>();
-            for number in 0..count {
+            for number in 0..inst.list.len() {
                 let values = H::give(inst, &cx.warp.registers, number);
                 for lane in 0..LANES {
                     if is_in(part, lane) {
@@ -198,21 +194,9 @@ impl Memory for InShared {
     type At = [u32; LANES];
 
     #[inline(always)]
-    fn addresses(cx: &Context<'_>, inst: &Inst) -> [u32; LANES] {
-        cx.shared_addresses(inst.a, inst.b != 0, inst.imm)
-    }
-
-    #[inline(always)]
-    fn load<M: Narrow, H: Holder<M>>(
-        cx: &mut Context<'_>,
-        access: Access,
-        at: &[u32; LANES],
-        mask: u32,
-        count: usize,
-        inst: &Inst,
-    ) -> Result<(), Step> {
-        let offsets = cx.shared(access, at, mask, |_, _| true)?;
-        for number in 0..count {
+    fn load<M: Narrow, H: Holder<M>>(cx: &mut Context<'_>, inst: &Inst, at: &[u32; LANES], mask: u32) -> Done {
+        let offsets = cx.shared(access::<M>(inst, Kind::Read), at, mask, |_, _| true)?;
+        for number in 0..inst.list.len() {
             let values = each(|lane| cx.block.shared.load(offsets[lane] + number as u32 * M::SIZE as u32));
             H::take(inst, &mut cx.warp.registers, number, mask, &values);
         }
@@ -220,23 +204,15 @@ impl Memory for InShared {
     }
 
     #[inline(always)]
-    fn store<M: Narrow, H: Holder<M>>(
-        cx: &mut Context<'_>,
-        access: Access,
-        at: &[u32; LANES],
-        mask: u32,
-        count: usize,
-        inst: &Inst,
-    ) -> Result<(), Step> {
+    fn store<M: Narrow, H: Holder<M>>(cx: &mut Context<'_>, inst: &Inst, at: &[u32; LANES], mask: u32) -> Done {
         cx.worker.progress += 1;
         // Compared by the bits that are written, in the rare case that two lanes write one place.
-        let rows: [[M; LANES]; 4] =
-            each(
-                |number| if number < count { H::give(inst, &cx.warp.registers, number) } else { [M::default(); LANES] },
-            );
+        let rows: [[M; LANES]; 4] = each(|number| {
+            if number < inst.list.len() { H::give(inst, &cx.warp.registers, number) } else { [M::default(); LANES] }
+        });
         let same = |one: usize, other: usize| rows.iter().all(|row| row[one] == row[other]);
-        let offsets = cx.shared(access, at, mask, same)?;
-        for (number, values) in rows.iter().take(count).enumerate() {
+        let offsets = cx.shared(access::<M>(inst, Kind::Write), at, mask, same)?;
+        for (number, values) in rows.iter().take(inst.list.len()).enumerate() {
             for lane in 0..LANES {
                 if is_in(mask, lane) {
                     cx.block.shared.store(offsets[lane] + number as u32 * M::SIZE as u32, values[lane]);
@@ -257,21 +233,9 @@ impl<const COUNTED: bool> Memory for Lanes<COUNTED> {
     type At = Offsets;
 
     #[inline(always)]
-    fn addresses(cx: &Context<'_>, inst: &Inst) -> Offsets {
-        cx.addresses(inst.a, inst.b != 0, inst.imm)
-    }
-
-    #[inline(always)]
-    fn load<M: Narrow, H: Holder<M>>(
-        cx: &mut Context<'_>,
-        access: Access,
-        at: &Offsets,
-        mask: u32,
-        count: usize,
-        inst: &Inst,
-    ) -> Result<(), Step> {
-        cx.local(access, at, mask, COUNTED)?;
-        for number in 0..count {
+    fn load<M: Narrow, H: Holder<M>>(cx: &mut Context<'_>, inst: &Inst, at: &Offsets, mask: u32) -> Done {
+        cx.local(access::<M>(inst, Kind::Read), at, mask, COUNTED)?;
+        for number in 0..inst.list.len() {
             let mut values = [M::default(); LANES];
             for lane in lanes(mask) {
                 values[lane] = cx.warp.local.load(lane, at[lane] + number as u64 * M::SIZE);
@@ -282,16 +246,9 @@ impl<const COUNTED: bool> Memory for Lanes<COUNTED> {
     }
 
     #[inline(always)]
-    fn store<M: Narrow, H: Holder<M>>(
-        cx: &mut Context<'_>,
-        access: Access,
-        at: &Offsets,
-        mask: u32,
-        count: usize,
-        inst: &Inst,
-    ) -> Result<(), Step> {
-        cx.local(access, at, mask, COUNTED)?;
-        for number in 0..count {
+    fn store<M: Narrow, H: Holder<M>>(cx: &mut Context<'_>, inst: &Inst, at: &Offsets, mask: u32) -> Done {
+        cx.local(access::<M>(inst, Kind::Write), at, mask, COUNTED)?;
+        for number in 0..inst.list.len() {
             let values = H::give(inst, &cx.warp.registers, number);
             for lane in lanes(mask) {
                 cx.warp.local.store(lane, at[lane] + number as u64 * M::SIZE, values[lane]);
@@ -305,21 +262,9 @@ impl Memory for InParam {
     type At = Offsets;
 
     #[inline(always)]
-    fn addresses(cx: &Context<'_>, inst: &Inst) -> Offsets {
-        cx.addresses(inst.a, inst.b != 0, inst.imm)
-    }
-
-    #[inline(always)]
-    fn load<M: Narrow, H: Holder<M>>(
-        cx: &mut Context<'_>,
-        access: Access,
-        at: &Offsets,
-        mask: u32,
-        count: usize,
-        inst: &Inst,
-    ) -> Result<(), Step> {
+    fn load<M: Narrow, H: Holder<M>>(cx: &mut Context<'_>, inst: &Inst, at: &Offsets, mask: u32) -> Done {
         let parameters = cx.launch.parameters;
-        let size = u64::from(access.size);
+        let size = u64::from(access::<M>(inst, Kind::Read).size);
         // Mostly all lanes read one parameter.
         let same = at.iter().fold(true, |same, offset| same & (*offset == at[0]));
         let first = mask.trailing_zeros() as usize;
@@ -332,7 +277,7 @@ impl Memory for InParam {
                 return Err(cx.fault(Fault::IllegalAddress));
             }
         }
-        for number in 0..count {
+        for number in 0..inst.list.len() {
             let value = |lane: usize| M::from_bytes(&parameters[(at[lane] + number as u64 * M::SIZE) as usize..]);
             let mut values = [M::default(); LANES];
             if same {
@@ -348,14 +293,7 @@ impl Memory for InParam {
     }
 
     #[cold]
-    fn store<M: Narrow, H: Holder<M>>(
-        cx: &mut Context<'_>,
-        _access: Access,
-        at: &Offsets,
-        mask: u32,
-        _count: usize,
-        _inst: &Inst,
-    ) -> Result<(), Step> {
+    fn store<M: Narrow, H: Holder<M>>(cx: &mut Context<'_>, _inst: &Inst, at: &Offsets, mask: u32) -> Done {
         let lane = mask.trailing_zeros() as usize;
         cx.find(Wrong::Trap, lane, Some(at[lane]), || "a kernel's parameters can't be written".to_owned());
         Err(cx.fault(Fault::IllegalAddress))
@@ -366,41 +304,22 @@ impl Memory for InGeneric {
     type At = Offsets;
 
     #[inline(always)]
-    fn addresses(cx: &Context<'_>, inst: &Inst) -> Offsets {
-        cx.addresses(inst.a, inst.b != 0, inst.imm)
-    }
-
-    #[inline(always)]
-    fn load<M: Narrow, H: Holder<M>>(
-        cx: &mut Context<'_>,
-        access: Access,
-        at: &Offsets,
-        mask: u32,
-        count: usize,
-        inst: &Inst,
-    ) -> Result<(), Step> {
+    fn load<M: Narrow, H: Holder<M>>(cx: &mut Context<'_>, inst: &Inst, at: &Offsets, mask: u32) -> Done {
         cx.by_window(at, mask, |cx, window, at, part| match window {
-            Window::Global => InGlobal::load::<M, H>(cx, access, at, part, count, inst),
-            Window::Shared => InShared::load::<M, H>(cx, access, &saturated(at), part, count, inst),
-            Window::Local => InLocal::load::<M, H>(cx, access, at, part, count, inst),
-            Window::Param => InParam::load::<M, H>(cx, access, at, part, count, inst),
+            Window::Global => InGlobal::load::<M, H>(cx, inst, at, part),
+            Window::Shared => InShared::load::<M, H>(cx, inst, &saturated(at), part),
+            Window::Local => InLocal::load::<M, H>(cx, inst, at, part),
+            Window::Param => InParam::load::<M, H>(cx, inst, at, part),
         })
     }
 
     #[inline(always)]
-    fn store<M: Narrow, H: Holder<M>>(
-        cx: &mut Context<'_>,
-        access: Access,
-        at: &Offsets,
-        mask: u32,
-        count: usize,
-        inst: &Inst,
-    ) -> Result<(), Step> {
+    fn store<M: Narrow, H: Holder<M>>(cx: &mut Context<'_>, inst: &Inst, at: &Offsets, mask: u32) -> Done {
         cx.by_window(at, mask, |cx, window, at, part| match window {
-            Window::Global => InGlobal::store::<M, H>(cx, access, at, part, count, inst),
-            Window::Shared => InShared::store::<M, H>(cx, access, &saturated(at), part, count, inst),
-            Window::Local => InLocal::store::<M, H>(cx, access, at, part, count, inst),
-            Window::Param => InParam::store::<M, H>(cx, access, at, part, count, inst),
+            Window::Global => InGlobal::store::<M, H>(cx, inst, at, part),
+            Window::Shared => InShared::store::<M, H>(cx, inst, &saturated(at), part),
+            Window::Local => InLocal::store::<M, H>(cx, inst, at, part),
+            Window::Param => InParam::store::<M, H>(cx, inst, at, part),
         })
     }
 }

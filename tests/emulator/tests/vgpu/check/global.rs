@@ -2,7 +2,7 @@
 
 use kwc_emulator::check::global::GlobalShadow;
 use kwc_emulator::check::order::{BlockClock, Order};
-use kwc_emulator::check::{Conflict, Did, Other};
+use kwc_emulator::check::{Conflict, Did, Lanes, Other};
 use kwc_emulator::findings::Kind;
 
 const ALL: u32 = u32::MAX;
@@ -24,22 +24,34 @@ impl<'a> Launch<'a> {
     }
 
     fn read(&mut self, block: usize, offset: u64, strong: bool) -> Option<Conflict> {
-        self.shadow.read(&self.order, &mut self.blocks[block], 0, &at(0, offset), 1, 4, strong).err()
+        self.shadow
+            .access(&self.order, &mut self.blocks[block], lanes(0, &at(0, offset), 1, 4), Did::Read, strong)
+            .err()
     }
 
     fn write(&mut self, block: usize, offset: u64, strong: bool) -> Option<Conflict> {
-        self.shadow.write(&self.order, &mut self.blocks[block], 0, &at(0, offset), 1, 4, strong).err()
+        self.shadow
+            .access(&self.order, &mut self.blocks[block], lanes(0, &at(0, offset), 1, 4), Did::Write, strong)
+            .err()
     }
 
     fn atomic(&mut self, block: usize, offset: u64) -> Option<Conflict> {
-        self.shadow.atomic(&self.order, &mut self.blocks[block], 0, &at(0, offset), 1, 4).err()
+        self.shadow
+            .access(&self.order, &mut self.blocks[block], lanes(0, &at(0, offset), 1, 4), Did::Atomic, true)
+            .err()
     }
 
     /// All threads of a block write, 4 bytes each.
     fn write_all(&mut self, block: usize, offset: u64) {
         for warp in 0..2 {
             let offsets = consecutive(offset + 128 * warp as u64);
-            let found = self.shadow.write(&self.order, &mut self.blocks[block], warp, &offsets, ALL, 4, PLAIN);
+            let found = self.shadow.access(
+                &self.order,
+                &mut self.blocks[block],
+                lanes(warp, &offsets, ALL, 4),
+                Did::Write,
+                PLAIN,
+            );
             assert_eq!(found, Ok(()));
         }
     }
@@ -49,7 +61,13 @@ impl<'a> Launch<'a> {
         let mut found = None;
         for warp in 0..2 {
             let offsets = consecutive(offset + 128 * warp as u64);
-            let result = self.shadow.read(&self.order, &mut self.blocks[block], warp, &offsets, ALL, 4, PLAIN);
+            let result = self.shadow.access(
+                &self.order,
+                &mut self.blocks[block],
+                lanes(warp, &offsets, ALL, 4),
+                Did::Read,
+                PLAIN,
+            );
             found = found.or(result.err());
         }
         found
@@ -57,6 +75,10 @@ impl<'a> Launch<'a> {
 }
 
 /// Offsets of which only one lane's means anything.
+pub(super) fn lanes(warp: usize, offsets: &[u64; 32], mask: u32, size: u32) -> Lanes<'_> {
+    Lanes { warp, offsets, mask, size }
+}
+
 fn at(lane: usize, offset: u64) -> [u64; 32] {
     let mut offsets = [u64::MAX; 32];
     offsets[lane] = offset;
@@ -109,11 +131,15 @@ fn whole_warps_that_write_what_another_block_accessed() {
     let found = launch.read_all(1, 0).unwrap();
     assert_eq!((found.kind, found.lane, found.offset), (Kind::GlobalRace, 0, 0));
     assert_eq!(launch.read_all(1, 1024), None);
-    assert_eq!(shadow.read(&launch.order, &mut launch.blocks[0], 0, &[8; 32], ALL, 4, PLAIN), Ok(()));
-    let found = shadow.read(&launch.order, &mut launch.blocks[1], 0, &[8; 32], ALL, 4, PLAIN);
+    assert_eq!(
+        shadow.access(&launch.order, &mut launch.blocks[0], lanes(0, &[8; 32], ALL, 4), Did::Read, PLAIN),
+        Ok(())
+    );
+    let found = shadow.access(&launch.order, &mut launch.blocks[1], lanes(0, &[8; 32], ALL, 4), Did::Read, PLAIN);
     assert_eq!(found.map_err(|found| (found.kind, found.lane)), Err((Kind::GlobalRace, 0)));
     let overlap = consecutive(1024 + 252);
-    let found = shadow.write(&launch.order, &mut launch.blocks[0], 0, &overlap, ALL, 4, PLAIN).unwrap_err();
+    let found =
+        shadow.access(&launch.order, &mut launch.blocks[0], lanes(0, &overlap, ALL, 4), Did::Write, PLAIN).unwrap_err();
     let other = Other { block: Some(1), warp: 1, lane: Some(31), did: Did::Read };
     assert_eq!((found.lane, found.offset, found.other), (0, 1024 + 252, Some(other)));
 }
@@ -182,7 +208,13 @@ fn the_last_of_a_block_s_readers_counts() {
         let shadow = GlobalShadow::new(4096);
         let mut launch = Launch::new(&shadow, 1, 2);
         for lane in 0..2 {
-            let found = shadow.read(&launch.order, &mut launch.blocks[0], 0, &at(lane, 8), 1 << lane, 4, PLAIN);
+            let found = shadow.access(
+                &launch.order,
+                &mut launch.blocks[0],
+                lanes(0, &at(lane, 8), 1 << lane, 4),
+                Did::Read,
+                PLAIN,
+            );
             assert_eq!(found, Ok(()));
         }
         launch.blocks[0].fence(0, 1 << releases);
@@ -208,16 +240,16 @@ fn bytes_and_vectors() {
     let order = Order::new(1, 1);
     let mut blocks: Vec<_> = (0..2).map(|block| BlockClock::new(&order, block, 32)).collect();
     let bytes = |from: u64| std::array::from_fn(|lane| from + lane as u64);
-    shadow.write(&order, &mut blocks[0], 0, &bytes(0), ALL, 1, PLAIN).unwrap();
-    assert_eq!(shadow.write(&order, &mut blocks[1], 0, &bytes(32), ALL, 1, PLAIN), Ok(()));
-    let found = shadow.read(&order, &mut blocks[1], 0, &at(3, 16), 8, 16, PLAIN).unwrap_err();
+    shadow.access(&order, &mut blocks[0], lanes(0, &bytes(0), ALL, 1), Did::Write, PLAIN).unwrap();
+    assert_eq!(shadow.access(&order, &mut blocks[1], lanes(0, &bytes(32), ALL, 1), Did::Write, PLAIN), Ok(()));
+    let found = shadow.access(&order, &mut blocks[1], lanes(0, &at(3, 16), 8, 16), Did::Read, PLAIN).unwrap_err();
     assert_eq!((found.lane, found.offset, found.other.unwrap().lane), (3, 16, Some(16)));
     let vectors = std::array::from_fn(|lane| 64 + 16 * lane as u64);
-    assert_eq!(shadow.write(&order, &mut blocks[1], 0, &vectors, ALL, 16, PLAIN), Ok(()));
-    let found = shadow.write(&order, &mut blocks[0], 0, &at(0, 64 + 511), 1, 1, PLAIN).unwrap_err();
+    assert_eq!(shadow.access(&order, &mut blocks[1], lanes(0, &vectors, ALL, 16), Did::Write, PLAIN), Ok(()));
+    let found = shadow.access(&order, &mut blocks[0], lanes(0, &at(0, 64 + 511), 1, 1), Did::Write, PLAIN).unwrap_err();
     assert_eq!(found.other.unwrap().lane, Some(31));
-    assert_eq!(shadow.write(&order, &mut blocks[0], 0, &at(0, 4098), 1, 1, PLAIN), Ok(()));
-    assert!(shadow.write(&order, &mut blocks[1], 0, &at(0, 4098), 1, 1, PLAIN).is_err());
+    assert_eq!(shadow.access(&order, &mut blocks[0], lanes(0, &at(0, 4098), 1, 1), Did::Write, PLAIN), Ok(()));
+    assert!(shadow.access(&order, &mut blocks[1], lanes(0, &at(0, 4098), 1, 1), Did::Write, PLAIN).is_err());
 }
 
 #[test]
@@ -226,9 +258,12 @@ fn launches_with_other_granules() {
     for (number, granule) in [(1, 4), (2, 2), (3, 16), (4, 4)] {
         let order = Order::new(number, granule);
         let mut blocks: Vec<_> = (0..2).map(|block| BlockClock::new(&order, block, 32)).collect();
-        assert_eq!(shadow.write(&order, &mut blocks[0], 0, &at(0, 16), 1, granule, PLAIN), Ok(()));
+        assert_eq!(shadow.access(&order, &mut blocks[0], lanes(0, &at(0, 16), 1, granule), Did::Write, PLAIN), Ok(()));
         let next = 16 + u64::from(granule);
-        assert_eq!(shadow.write(&order, &mut blocks[1], 0, &at(0, next), 1, granule, PLAIN), Ok(()));
-        assert!(shadow.read(&order, &mut blocks[1], 0, &at(0, 16), 1, granule, PLAIN).is_err());
+        assert_eq!(
+            shadow.access(&order, &mut blocks[1], lanes(0, &at(0, next), 1, granule), Did::Write, PLAIN),
+            Ok(())
+        );
+        assert!(shadow.access(&order, &mut blocks[1], lanes(0, &at(0, 16), 1, granule), Did::Read, PLAIN).is_err());
     }
 }

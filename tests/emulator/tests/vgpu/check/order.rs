@@ -1,7 +1,10 @@
 //! What fences and atomics order across blocks.
 
+use kwc_emulator::check::Did;
 use kwc_emulator::check::global::GlobalShadow;
 use kwc_emulator::check::order::{BlockClock, Order};
+
+use super::global::lanes;
 
 const ALL: u32 = u32::MAX;
 const TICKET: u64 = 8192;
@@ -60,20 +63,26 @@ impl Blocks {
                     for warp in 0..2 {
                         let offsets = std::array::from_fn(|lane| place + 128 * warp as u64 + 4 * lane as u64);
                         let found = if matches!(step, Read) {
-                            self.shadow.read(&self.order, clock, warp, &offsets, ALL, 4, false)
+                            self.shadow.access(&self.order, clock, lanes(warp, &offsets, ALL, 4), Did::Read, false)
                         } else {
-                            self.shadow.write(&self.order, clock, warp, &offsets, ALL, 4, false)
+                            self.shadow.access(&self.order, clock, lanes(warp, &offsets, ALL, 4), Did::Write, false)
                         };
                         fine &= found.is_ok();
                     }
                 }
                 Touch(warp, lane) => {
                     let (offsets, mask) = one(lane, TICKET + 64);
-                    fine &= self.shadow.read(&self.order, clock, warp, &offsets, mask, 4, false).is_ok();
+                    fine &= self
+                        .shadow
+                        .access(&self.order, clock, lanes(warp, &offsets, mask, 4), Did::Read, false)
+                        .is_ok();
                 }
                 WriteOne(warp, lane) => {
                     let (offsets, mask) = one(lane, place + 128 * warp as u64 + 4 * lane as u64);
-                    fine &= self.shadow.write(&self.order, clock, warp, &offsets, mask, 4, false).is_ok();
+                    fine &= self
+                        .shadow
+                        .access(&self.order, clock, lanes(warp, &offsets, mask, 4), Did::Write, false)
+                        .is_ok();
                 }
                 Fence => (0..2).for_each(|warp| clock.fence(warp, ALL)),
                 FenceOne(warp, lane) => clock.fence(warp, 1 << lane),
@@ -83,7 +92,10 @@ impl Blocks {
                     let (addresses, mask) = one(lane, address);
                     let itself = matches!(step, Release(..));
                     clock.release(&self.order, warp, &addresses, mask, itself);
-                    fine &= self.shadow.atomic(&self.order, clock, warp, &addresses, mask, 4).is_ok();
+                    fine &= self
+                        .shadow
+                        .access(&self.order, clock, lanes(warp, &addresses, mask, 4), Did::Atomic, true)
+                        .is_ok();
                     clock.acquire(&self.order, &addresses, mask);
                 }
             }
