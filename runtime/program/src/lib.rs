@@ -15,6 +15,8 @@
 //!   `[1, 1, L]`, a vector `[1, 1, 1]`).
 //! - A map is stored channels first (`[C, spatial...]`, as PyTorch does), tokens channels last (`[T, C]`).
 
+pub mod cuda;
+
 use std::borrow::Cow;
 use std::fmt;
 
