@@ -16,6 +16,7 @@ pub mod check;
 pub mod diagnostic;
 pub mod emit;
 pub mod folder;
+pub mod hash;
 pub mod ir;
 pub mod lower;
 pub mod partition;

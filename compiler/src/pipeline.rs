@@ -2,7 +2,8 @@
 
 use crate::check::{self, Checked};
 use crate::diagnostic::Diagnostics;
-use crate::lower;
+use crate::plan::cuda;
+use crate::{emit, hash, lower, plan};
 use crate::source::{Files, Sources};
 use crate::spec;
 
@@ -41,4 +42,24 @@ pub fn front(path: &str, files: &dyn Files, settings: &[Setting]) -> Result<Chec
             Err(Failure { sources, diagnostics })
         }
     }
+}
+
+/// A network compiled for CUDA, as far as that goes without a compiler for CUDA.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CudaNetwork {
+    /// The Program, its kernels, and how to make its weights.
+    pub planned: cuda::Planned,
+    /// The kernels' source, `kernels.cu`: self-contained.
+    pub source: String,
+}
+
+/// From a checked network to kernels and what launches them.
+///
+/// # Errors
+/// A dump of something that doesn't exist.
+pub fn cuda(checked: &Checked, options: &cuda::Options) -> Result<CudaNetwork, plan::Error> {
+    let mut planned = cuda::plan(checked, options)?;
+    let source = emit::cuda::source(&planned);
+    planned.program.source_id = hash::of(source.as_bytes()).into();
+    Ok(CudaNetwork { planned, source })
 }

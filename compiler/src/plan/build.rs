@@ -137,6 +137,7 @@ impl<'a> Builder<'a> {
     /// A buffer for a value: `candidate`'s, where nothing reads that any more, else a fresh one. The step must be able to
     /// work in place, and none of `others` may be the candidate.
     pub(super) fn in_place(&mut self, value: ValueId, candidate: Option<BufferId>, others: &[BufferId]) -> BufferId {
+        let candidate = candidate.filter(|_| self.options.in_place);
         let free = candidate.filter(|&b| self.is_free(b) && !others.contains(&b));
         let fits = free.filter(|b| self.buffers[b.0 as usize].length == self.shape(value).elements());
         match fits {

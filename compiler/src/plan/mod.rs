@@ -4,9 +4,11 @@
 //!   and activation that follow it into its epilogue;
 //! - `build` writes the groups as steps over buffers and weights, in data-flow order;
 //! - `place` gives buffers their places in one arena, by lifetime;
-//! - `recipe` says how each weight is made from the tensors of a checkpoint.
+//! - `recipe` says how each weight is made from the tensors of a checkpoint;
+//! - [`cuda`] makes launches of specialised kernels of the steps.
 
 mod build;
+pub mod cuda;
 mod fuse;
 mod layers;
 mod place;
@@ -31,11 +33,13 @@ pub struct Options {
     pub fuse: bool,
     /// Training-time blending of every attention: `alpha = (1 - t) * alpha + t * beta`.
     pub temperature: Option<f32>,
+    /// Whether a step may write over an operand that nothing reads any more.
+    pub in_place: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { dumps: Vec::new(), fuse: true, temperature: None }
+        Self { dumps: Vec::new(), fuse: true, temperature: None, in_place: true }
     }
 }
 

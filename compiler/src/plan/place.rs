@@ -16,6 +16,11 @@ pub(super) struct Lifetime {
 /// Places buffers so that those with overlapping lifetimes don't overlap: largest first, each at the lowest offset that
 /// is free. Returns the buffers in the given order, and the size of the arena.
 pub(super) fn place(lifetimes: &[Lifetime]) -> (Vec<Buffer>, usize) {
+    place_aligned(lifetimes, ALIGNMENT)
+}
+
+/// The same with every offset a multiple of `alignment`.
+pub(super) fn place_aligned(lifetimes: &[Lifetime], alignment: usize) -> (Vec<Buffer>, usize) {
     let mut order: Vec<usize> = (0..lifetimes.len()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(lifetimes[i].length), i));
     let mut buffers = vec![Buffer { offset: 0, length: 0 }; lifetimes.len()];
@@ -24,7 +29,7 @@ pub(super) fn place(lifetimes: &[Lifetime]) -> (Vec<Buffer>, usize) {
     let mut arena = 0;
     for index in order {
         let wanted = lifetimes[index];
-        let size = wanted.length.next_multiple_of(ALIGNMENT);
+        let size = wanted.length.next_multiple_of(alignment);
         let mut offset = 0;
         for &(start, end, other) in &placed {
             let together = other.first <= wanted.last && wanted.first <= other.last;

@@ -3,8 +3,10 @@
 //! Tensors are read in pieces, straight to their places where the layout allows it: beside the packed block, packing holds
 //! no more than about a million elements and a few vectors of one value per channel.
 
+use kwc_program::cuda::Element;
+
 use super::{Error, Tensors};
-use crate::plan::{Affine, Planned, Recipe, packed_order};
+use crate::plan::{Affine, Planned, Recipe, cuda, packed_order};
 
 /// Elements of a warehouse that are read at a time (rounded up to whole cells).
 const PIECE: usize = 1 << 20;
@@ -23,6 +25,41 @@ pub fn pack(
         let end = weight.offset + weight.elements();
         make(recipe, tensors, &mut out[weight.offset..end])?;
         progress(end, planned.program.weight_elements);
+    }
+    Ok(())
+}
+
+/// Makes all weights of a plan for CUDA. `out` has the Program's `weight_bytes`, all zero; `progress` is told the bytes done
+/// so far and their total.
+///
+/// # Errors
+/// A tensor is missing, or its file can't be read.
+pub fn pack_cuda(
+    planned: &cuda::Planned,
+    tensors: &mut dyn Tensors,
+    out: &mut [u8],
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<(), Error> {
+    for (weight, recipe) in planned.program.weights.iter().zip(&planned.recipes) {
+        let mut base = vec![0.0; recipe.elements];
+        make(&recipe.base, tensors, &mut base)?;
+        let mut ordered = vec![0.0; weight.shape.iter().product()];
+        recipe.order.apply(&base, &mut ordered);
+        let end = weight.offset + weight.bytes();
+        let out = &mut out[weight.offset..end];
+        match recipe.element {
+            Element::F32 => {
+                for (out, x) in out.chunks_exact_mut(4).zip(&ordered) {
+                    out.copy_from_slice(&x.to_le_bytes());
+                }
+            }
+            Element::F16 => {
+                for (out, x) in out.chunks_exact_mut(2).zip(&ordered) {
+                    out.copy_from_slice(&half::f16::from_f32(*x).to_le_bytes());
+                }
+            }
+        }
+        progress(end, planned.program.weight_bytes);
     }
     Ok(())
 }

@@ -96,7 +96,7 @@ fn layers() {
         let data: Vec<Vec<f32>> = inputs.iter().map(|t| t.f32()).collect();
         let data: Vec<&[f32]> = data.iter().map(Vec::as_slice).collect();
         for (dumps, fuse, threads) in [(&attentions[..], true, 2), (&attentions[..], false, 1), (&[][..], true, 1)] {
-            let options = Options { dumps: dumps.to_vec(), fuse, temperature };
+            let options = Options { dumps: dumps.to_vec(), fuse, temperature, ..Options::default() };
             let mut checkpoint = Checkpoint::open(&weights, None).unwrap();
             let mut model = model(&checked, &options, &mut checkpoint, threads);
             model.run(inputs[0].shape[0], &data).unwrap();

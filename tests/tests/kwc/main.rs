@@ -4,6 +4,7 @@
 
 mod checkpoints;
 mod command;
+mod cuda;
 mod digits;
 mod emit;
 mod errors;

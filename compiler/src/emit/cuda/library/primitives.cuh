@@ -1,0 +1,101 @@
+// Numbers, vectors of eight, and functions that every family uses.
+//
+// NVRTC has no header for halves, so they are bits here, converted by instructions of PTX.
+
+namespace kwc {
+
+// IEEE binary16.
+struct half {
+  unsigned short bits;
+};
+
+__device__ __forceinline__ float to_float(half x) {
+  float y;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x.bits));
+  return y;
+}
+
+__device__ __forceinline__ float to_float(float x) { return x; }
+
+// Two floats as two halves in one word, the first in the low half; rounded to nearest even.
+__device__ __forceinline__ unsigned pack(float low, float high) {
+  unsigned word;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+  return word;
+}
+
+__device__ __forceinline__ void unpack(unsigned word, float& low, float& high) {
+  asm("{ .reg .b16 l, h; mov.b32 {l, h}, %2; cvt.f32.f16 %0, l; cvt.f32.f16 %1, h; }" : "=f"(low), "=f"(high) : "r"(word));
+}
+
+template <class E>
+__device__ __forceinline__ E from_float(float x);
+
+template <>
+__device__ __forceinline__ half from_float<half>(float x) {
+  half y;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y.bits) : "f"(x));
+  return y;
+}
+
+template <>
+__device__ __forceinline__ float from_float<float>(float x) {
+  return x;
+}
+
+// Eight channels: 16 bytes in half precision, 32 in single. `from` and `to` are aligned to 16 bytes.
+__device__ __forceinline__ void load8(const half* from, float (&x)[8]) {
+  const uint4 words = *reinterpret_cast<const uint4*>(from);
+  unpack(words.x, x[0], x[1]);
+  unpack(words.y, x[2], x[3]);
+  unpack(words.z, x[4], x[5]);
+  unpack(words.w, x[6], x[7]);
+}
+
+__device__ __forceinline__ void load8(const float* from, float (&x)[8]) {
+  const float4 low = reinterpret_cast<const float4*>(from)[0];
+  const float4 high = reinterpret_cast<const float4*>(from)[1];
+  x[0] = low.x, x[1] = low.y, x[2] = low.z, x[3] = low.w;
+  x[4] = high.x, x[5] = high.y, x[6] = high.z, x[7] = high.w;
+}
+
+__device__ __forceinline__ void store8(half* to, const float (&x)[8]) {
+  uint4 words;
+  words.x = pack(x[0], x[1]);
+  words.y = pack(x[2], x[3]);
+  words.z = pack(x[4], x[5]);
+  words.w = pack(x[6], x[7]);
+  *reinterpret_cast<uint4*>(to) = words;
+}
+
+__device__ __forceinline__ void store8(float* to, const float (&x)[8]) {
+  reinterpret_cast<float4*>(to)[0] = make_float4(x[0], x[1], x[2], x[3]);
+  reinterpret_cast<float4*>(to)[1] = make_float4(x[4], x[5], x[6], x[7]);
+}
+
+// The exact one: x * (1 + erf(x / sqrt 2)) / 2.
+__device__ __forceinline__ float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f)); }
+
+__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+
+__device__ __forceinline__ float silu(float x) { return x / (1.0f + expf(-x)); }
+
+__device__ __forceinline__ float hard_swish(float x) { return x * fminf(fmaxf(x + 3.0f, 0.0f), 6.0f) * (1.0f / 6.0f); }
+
+// Scale, shift, addend and activation of eight channels of one position. `channel` is the first; `at` its element in the
+// addend. Channels of padding become zero.
+template <class K, class E>
+__device__ __forceinline__ void finish8(float (&x)[8], int channel, int channels, const float* scale, const float* shift,
+                                        const E* add, long long at) {
+  float scales[8] = {}, shifts[8] = {}, addends[8] = {};
+  if constexpr (K::SCALE) load8(scale + channel, scales);
+  if constexpr (K::SHIFT) load8(shift + channel, shifts);
+  if constexpr (K::ADD) load8(add + at, addends);
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    const float y = K::finish(x[i], scales[i], shifts[i], addends[i]);
+    x[i] = channel + i < channels ? y : 0.0f;
+  }
+}
+
+}  // namespace kwc

@@ -1,0 +1,33 @@
+//! Convolutions: which kernel computes one, with which tiles.
+
+mod direct;
+
+use kwc_program::{Conv, Linear, Step};
+
+use super::lower::Lowering;
+
+/// A convolution.
+pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
+    direct::lower(lowering, step, op);
+}
+
+/// A linear layer over several positions: the 1x1 convolution that it amounts to.
+pub(super) fn lower_linear(lowering: &mut Lowering<'_>, step: &Step, op: &Linear) {
+    let conv = Conv {
+        input: op.input,
+        output: op.output,
+        kernel: op.kernel,
+        in_channels: op.in_channels,
+        out_channels: op.out_channels,
+        groups: 1,
+        channel_block: op.in_channels,
+        input_size: [1, 1, op.positions],
+        output_size: [1, 1, op.positions],
+        kernel_size: [1; 3],
+        stride: [1; 3],
+        padding: [0; 3],
+        dilation: [1; 3],
+        epilogue: op.epilogue,
+    };
+    lower(lowering, step, &conv);
+}

@@ -1,0 +1,157 @@
+//! Maps per element, and copies in another order: at the edges, of concatenations, upsampling and flattening.
+//!
+//! Each thread makes eight channels of one position, the padding included; threads are counted over the batch.
+
+use kwc_program::cuda::{Argument, CHANNELS, Element, Extent};
+use kwc_program::{Concat, GatherRows, Map as MapOp, Step, Upsample};
+
+use super::kernel::{Constant, Family, Kernel, Parameter, ParameterKind};
+use super::lower::Lowering;
+use super::storage::{Map, Port, Storage, padded};
+use super::work::{Amount, Work};
+
+/// Threads of a block.
+const THREADS: u32 = 256;
+
+/// Blocks for so many threads a sample.
+pub(super) fn blocks(threads_per_sample: usize) -> Extent {
+    Extent { fixed: 0, per_sample: u32::try_from(threads_per_sample).unwrap_or(u32::MAX), divisor: THREADS }
+}
+
+/// A kernel of this file: no shared memory, and no wish for residence.
+fn kernel(family: Family, constants: Vec<(&'static str, Constant)>, parameters: Vec<Parameter>) -> Kernel {
+    Kernel { family, constants, epilogue: None, parameters, threads: THREADS, resident: 0, shared_bytes: 0 }
+}
+
+/// A parameter that is used.
+pub(super) const fn used(name: &'static str, kind: ParameterKind) -> Parameter {
+    Parameter { name, kind, used: true }
+}
+
+const BATCH: Parameter = used("batch", ParameterKind::Batch);
+
+/// Work of a copy.
+fn copied(read: usize, written: usize) -> Work {
+    let bytes = Amount::per_sample(read + written);
+    Work { compulsory: bytes, moved: bytes, ..Work::default() }
+}
+
+/// An input of the network as an activation.
+pub(super) fn import(lowering: &mut Lowering<'_>, layer: &str, port: Port) -> Map {
+    let element = lowering.element();
+    let Port { buffer, channels, positions, channels_last } = port;
+    let pitch = padded(channels);
+    let output = lowering.allocate(positions * pitch * element.bytes());
+    let map = Map { buffer: output, element, channels, positions, pitch, channels_last };
+    let constants = vec![
+        ("Element", element.into()),
+        ("CHANNELS", channels.into()),
+        ("PITCH", pitch.into()),
+        ("POSITIONS", positions.into()),
+        ("CHANNELS_LAST", channels_last.into()),
+    ];
+    let parameters = vec![
+        used("input", ParameterKind::Input(Element::F32)),
+        used("output", ParameterKind::Output(element)),
+        BATCH,
+    ];
+    let grid = [blocks(positions * pitch / CHANNELS), Extent::ONE, Extent::ONE];
+    let arguments = [Some(Argument::Buffer(buffer)), Some(Argument::Buffer(output)), Some(Argument::Batch)];
+    let work = copied(channels * positions * 4, map.bytes());
+    lowering.launch(layer, kernel(Family::PortIn, constants, parameters), grid, &arguments, work);
+    map
+}
+
+/// An activation as an output of the network.
+pub(super) fn export(lowering: &mut Lowering<'_>, layer: &str, map: Map, port: Port) {
+    let constants = vec![
+        ("Element", map.element.into()),
+        ("CHANNELS", map.channels.into()),
+        ("PITCH", map.pitch.into()),
+        ("POSITIONS", map.positions.into()),
+        ("CHANNELS_LAST", port.channels_last.into()),
+    ];
+    let parameters = vec![
+        used("input", ParameterKind::Input(map.element)),
+        used("output", ParameterKind::Output(Element::F32)),
+        BATCH,
+    ];
+    let grid = [blocks(map.channels * map.positions), Extent::ONE, Extent::ONE];
+    let arguments = [Some(Argument::Buffer(map.buffer)), Some(Argument::Buffer(port.buffer)), Some(Argument::Batch)];
+    let work = copied(map.bytes(), map.channels * map.positions * 4);
+    lowering.launch(layer, kernel(Family::PortOut, constants, parameters), grid, &arguments, work);
+}
+
+/// A map as the vector that flattening it makes.
+pub(super) fn flatten(lowering: &mut Lowering<'_>, layer: &str, map: Map) -> Map {
+    let channels = map.channels * map.positions;
+    let pitch = padded(channels);
+    let buffer = lowering.allocate(pitch * map.element.bytes());
+    let vector = Map { buffer, channels, positions: 1, pitch, channels_last: true, ..map };
+    let constants = vec![
+        ("Element", map.element.into()),
+        ("CHANNELS", map.channels.into()),
+        ("PITCH", map.pitch.into()),
+        ("POSITIONS", map.positions.into()),
+        ("CHANNELS_LAST", map.channels_last.into()),
+        ("OUT_PITCH", pitch.into()),
+    ];
+    let parameters =
+        vec![used("input", ParameterKind::Input(map.element)), used("output", ParameterKind::Output(map.element)), BATCH];
+    let grid = [blocks(pitch), Extent::ONE, Extent::ONE];
+    let arguments = [Some(Argument::Buffer(map.buffer)), Some(Argument::Buffer(buffer)), Some(Argument::Batch)];
+    let work = copied(map.bytes(), vector.bytes());
+    lowering.launch(layer, kernel(Family::Flatten, constants, parameters), grid, &arguments, work);
+    vector
+}
+
+/// Scale, shift, addition and activation on their own.
+pub(super) fn map(lowering: &mut Lowering<'_>, step: &Step, op: &MapOp) {
+    let input = lowering.read(&step.layer, op.input, op.channels, op.positions);
+    let (epilogue, [scale, shift, add]) = lowering.epilogue(&step.layer, &op.epilogue, op.channels, op.positions);
+    let output = lowering.fresh(op.output, op.channels, op.positions, input.channels_last);
+    let constants = vec![
+        ("Element", input.element.into()),
+        ("CHANNELS", input.channels.into()),
+        ("PITCH", input.pitch.into()),
+        ("POSITIONS", input.positions.into()),
+    ];
+    let vector = |name, argument: Option<Argument>| Parameter {
+        name,
+        kind: ParameterKind::Input(Element::F32),
+        used: argument.is_some(),
+    };
+    let parameters = vec![
+        used("input", ParameterKind::Input(input.element)),
+        vector("scale", scale),
+        vector("shift", shift),
+        Parameter { name: "add", kind: ParameterKind::Input(input.element), used: add.is_some() },
+        used("output", ParameterKind::Output(input.element)),
+        BATCH,
+    ];
+    let grid = [blocks(input.elements() / CHANNELS), Extent::ONE, Extent::ONE];
+    let arguments = [
+        Some(Argument::Buffer(input.buffer)),
+        scale,
+        shift,
+        add,
+        Some(Argument::Buffer(output.buffer)),
+        Some(Argument::Batch),
+    ];
+    let mut kernel = kernel(Family::Map, constants, parameters);
+    kernel.epilogue = Some(epilogue);
+    let read = input.bytes() * if add.is_some() { 2 } else { 1 };
+    lowering.launch(&step.layer, kernel, grid, &arguments, copied(read, output.bytes()));
+}
+
+pub(super) fn concat(_lowering: &mut Lowering<'_>, step: &Step, _op: &Concat) {
+    unreachable!("{}", step.layer)
+}
+
+pub(super) fn upsample(_lowering: &mut Lowering<'_>, step: &Step, _op: &Upsample) {
+    unreachable!("{}", step.layer)
+}
+
+pub(super) fn gather_rows(_lowering: &mut Lowering<'_>, step: &Step, _op: &GatherRows) {
+    unreachable!("{}", step.layer)
+}

@@ -1,0 +1,98 @@
+//! Published figures of GPUs that plans are made for.
+
+/// A GPU, as its data sheet describes it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Gpu {
+    /// Name on the command line.
+    pub name: &'static str,
+    /// Compute capability.
+    pub capability: (u32, u32),
+    /// Multiprocessors.
+    pub multiprocessors: u32,
+    /// Dense tensor-core throughput, f16 with f32 sums: multiply-adds a second.
+    pub tensor: f64,
+    /// Throughput of f32 outside tensor cores: multiply-adds a second.
+    pub f32: f64,
+    /// Bandwidth of global memory: bytes a second.
+    pub memory: f64,
+    /// Bandwidth of the L2 cache: bytes a second (measured by third parties; data sheets are silent).
+    pub l2: f64,
+    /// Size of the L2 cache, bytes.
+    pub l2_bytes: f64,
+    /// Instructions a second that one multiprocessor issues: its clock times its four schedulers.
+    pub issue: f64,
+    /// Seconds from the end of one kernel of a graph to the start of the next that depends on it.
+    pub launch: f64,
+}
+
+/// The GPUs that are known.
+pub const GPUS: [Gpu; 5] = [
+    Gpu {
+        name: "a100",
+        capability: (8, 0),
+        multiprocessors: 108,
+        tensor: 156e12,
+        f32: 9.75e12,
+        memory: 1555e9,
+        l2: 4e12,
+        l2_bytes: 40e6,
+        issue: 4.0 * 1.41e9,
+        launch: 1.5e-6,
+    },
+    Gpu {
+        name: "a10",
+        capability: (8, 6),
+        multiprocessors: 72,
+        tensor: 62.5e12,
+        f32: 15.6e12,
+        memory: 600e9,
+        l2: 2e12,
+        l2_bytes: 6e6,
+        issue: 4.0 * 1.695e9,
+        launch: 1.5e-6,
+    },
+    Gpu {
+        name: "l4",
+        capability: (8, 9),
+        multiprocessors: 58,
+        tensor: 60.5e12,
+        f32: 15.1e12,
+        memory: 300e9,
+        l2: 2e12,
+        l2_bytes: 48e6,
+        issue: 4.0 * 2.04e9,
+        launch: 1.5e-6,
+    },
+    Gpu {
+        name: "rtx4090",
+        capability: (8, 9),
+        multiprocessors: 128,
+        tensor: 82.6e12,
+        f32: 41.3e12,
+        memory: 1008e9,
+        l2: 4e12,
+        l2_bytes: 72e6,
+        issue: 4.0 * 2.52e9,
+        launch: 1.5e-6,
+    },
+    Gpu {
+        name: "h100",
+        capability: (9, 0),
+        multiprocessors: 132,
+        tensor: 494.7e12,
+        f32: 33.5e12,
+        memory: 3350e9,
+        l2: 5.5e12,
+        l2_bytes: 50e6,
+        issue: 4.0 * 1.83e9,
+        launch: 1.2e-6,
+    },
+];
+
+impl Gpu {
+    /// A GPU by its name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        GPUS.iter().find(|gpu| gpu.name == name)
+    }
+}

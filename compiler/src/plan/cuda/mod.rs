@@ -1,0 +1,136 @@
+//! Planning for CUDA: the CPU's steps as launches of specialised kernels.
+//!
+//! The steps that [`super::plan`] makes (batch norms folded, epilogues fused, no step in place) are lowered one by one, for
+//! each range of batch sizes on its own:
+//!
+//! - `lower` walks the steps, and knows how every activation is stored;
+//! - one file for each kind of step chooses a kernel, its constants and its grid;
+//! - `kernel` says what a kernel is before it is text; equal ones are one;
+//! - `weights` says how packed weights come of the CPU's;
+//! - `gpu` has the figures of the GPUs that plans are made for.
+
+mod attention;
+mod average;
+mod conv;
+mod elementwise;
+mod gpu;
+mod kernel;
+mod linear;
+mod lower;
+mod mix;
+mod norm;
+mod pool;
+mod storage;
+mod weights;
+mod work;
+
+use std::borrow::Cow;
+
+use kwc_program::cuda::{FORMAT_VERSION, Precision, Program, Variant};
+
+pub use gpu::{GPUS, Gpu};
+pub use kernel::{Constant, Epilogue, Family, Kernel, Parameter, ParameterKind};
+pub use weights::{Order, PackRecipe};
+pub use work::Work;
+
+use super::Error;
+use crate::check::Checked;
+
+/// What a plan should be like.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// Type of activations, kernels and warehouses.
+    pub precision: Precision,
+    /// Largest batch, at least 1.
+    pub max_batch: usize,
+    /// The GPU whose figures decide between strategies.
+    pub gpu: &'static Gpu,
+    /// As [`super::Options::dumps`].
+    pub dumps: Vec<String>,
+    /// As [`super::Options::fuse`].
+    pub fuse: bool,
+    /// As [`super::Options::temperature`].
+    pub temperature: Option<f32>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            precision: Precision::F16,
+            max_batch: 8,
+            gpu: &GPUS[0],
+            dumps: Vec::new(),
+            fuse: true,
+            temperature: None,
+        }
+    }
+}
+
+/// A Program, the kernels that it launches, and how to make its weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planned {
+    /// The Program. It names no source yet: emission makes that.
+    pub program: Program,
+    /// One for each kernel of the Program.
+    pub kernels: Vec<Kernel>,
+    /// One for each weight of the Program.
+    pub recipes: Vec<PackRecipe>,
+    /// What the launches have to do, by variant.
+    pub work: Vec<Vec<Work>>,
+}
+
+/// Batches that start a range of their own: what is best for one or two samples isn't for more.
+const RANGES: [usize; 1] = [2];
+
+/// Plans a network for CUDA devices.
+///
+/// # Errors
+/// A dump of something that doesn't exist.
+pub fn plan(checked: &Checked, options: &Options) -> Result<Planned, Error> {
+    let steps = super::Options {
+        dumps: options.dumps.clone(),
+        fuse: options.fuse,
+        temperature: options.temperature,
+        in_place: false,
+    };
+    let steps = super::plan(checked, &steps)?;
+    let mut shared = lower::Shared::default();
+    let max_batch = options.max_batch.max(1);
+    let ranges = RANGES.iter().copied().filter(|&largest| largest < max_batch).chain([max_batch]);
+    let mut variants: Vec<Variant> = Vec::new();
+    let mut work = Vec::new();
+    for batch in ranges {
+        let lowered = lower::lower(checked, options, &steps, batch, &mut shared);
+        match variants.last_mut() {
+            Some(last) if last.launches == lowered.variant.launches && last.buffers == lowered.variant.buffers => {
+                last.batch = batch;
+            }
+            Some(_) | None => {
+                variants.push(lowered.variant);
+                work.push(lowered.work);
+            }
+        }
+    }
+    let ports = |ports: &[kwc_program::Port]| {
+        let port = |p: &kwc_program::Port| kwc_program::cuda::Port { name: p.name.clone(), shape: p.shape.clone() };
+        ports.iter().map(port).collect()
+    };
+    let program = Program {
+        format: FORMAT_VERSION,
+        name: steps.program.name.clone(),
+        precision: options.precision,
+        gpu: Cow::Borrowed(options.gpu.name),
+        max_batch,
+        inputs: ports(&steps.program.inputs),
+        outputs: ports(&steps.program.outputs),
+        dumps: ports(&steps.program.dumps),
+        weights_id: Cow::Owned(weights::id(&shared.weights)),
+        weights: Cow::Owned(shared.weights),
+        weight_bytes: shared.weight_bytes,
+        source_id: Cow::Borrowed(""),
+        counters: shared.counters,
+        kernels: Cow::Owned(shared.entries),
+        variants: Cow::Owned(variants),
+    };
+    Ok(Planned { program, kernels: shared.kernels, recipes: shared.recipes, work })
+}

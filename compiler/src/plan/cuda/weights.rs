@@ -1,0 +1,121 @@
+//! Packed weights of a Program for CUDA: the CPU's recipe, and the order in which its elements then stand.
+
+use kwc_program::cuda::{Element, Weight};
+use sha2::{Digest as _, Sha256};
+
+use crate::hash;
+use crate::plan::Recipe;
+
+/// The name of a table of weights: what it says of their places, shapes and layouts, hashed.
+pub(super) fn id(weights: &[Weight]) -> String {
+    let mut hasher = Sha256::new();
+    for Weight { name, offset, element, shape, layout } in weights {
+        hasher.update(format!("{name:?} {offset} {element:?} {shape:?} {layout:?}\n"));
+    }
+    hash::hexadecimal(&hasher.finalize())
+}
+
+/// How to make one packed weight.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PackRecipe {
+    /// Makes the elements as the CPU stores them.
+    pub base: Recipe,
+    /// How many those are.
+    pub elements: usize,
+    /// How they are ordered then.
+    pub order: Order,
+    /// What they are rounded to.
+    pub element: Element,
+}
+
+/// From the CPU's order to a kernel's. What is padding is zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// As it is.
+    Same,
+    /// A vector with zeros after it.
+    Padded {
+        /// Elements with padding.
+        length: usize,
+    },
+    /// Rows with zeros after each.
+    Rows {
+        /// Elements of a row.
+        width: usize,
+        /// The same with padding.
+        pitch: usize,
+    },
+    /// A static kernel `[rows, in_channels, positions]` to `[positions, in_channels, pitch]`: the output channels last.
+    Kernel {
+        /// Output channels.
+        rows: usize,
+        /// Input channels of a group.
+        in_channels: usize,
+        /// Positions of the kernel.
+        positions: usize,
+        /// Output channels with padding.
+        pitch: usize,
+    },
+    /// A matrix `[rows, columns]` to `[columns, pitch]`: the rows last.
+    Transposed {
+        /// Rows.
+        rows: usize,
+        /// Rows with padding.
+        pitch: usize,
+    },
+    /// A static stem's kernel `[rows, in_channels * positions]` to `[pitch, columns]`, one output channel after the other.
+    Outer {
+        /// Output channels.
+        rows: usize,
+        /// Output channels with padding.
+        pitch: usize,
+        /// Elements of a row.
+        width: usize,
+        /// The same with padding.
+        columns: usize,
+    },
+}
+
+impl Order {
+    /// Shape as packed.
+    #[must_use]
+    pub fn shape(self, elements: usize) -> Vec<usize> {
+        match self {
+            Self::Same => vec![elements],
+            Self::Padded { length } => vec![length],
+            Self::Rows { width, pitch } => vec![elements / width, pitch],
+            Self::Kernel { in_channels, positions, pitch, .. } => vec![positions, in_channels, pitch],
+            Self::Transposed { rows, pitch } => vec![elements / rows, pitch],
+            Self::Outer { pitch, columns, .. } => vec![pitch, columns],
+        }
+    }
+
+    /// Puts elements in this order. `out` is zero, and as long as [`Self::shape`] says.
+    pub(crate) fn apply(self, from: &[f32], out: &mut [f32]) {
+        match self {
+            Self::Same | Self::Padded { .. } => out[..from.len()].copy_from_slice(from),
+            Self::Rows { width, pitch } | Self::Outer { width, columns: pitch, .. } => {
+                for (from, out) in from.chunks_exact(width).zip(out.chunks_exact_mut(pitch)) {
+                    out[..width].copy_from_slice(from);
+                }
+            }
+            Self::Kernel { in_channels, positions, pitch, .. } => {
+                for (row, from) in from.chunks_exact(in_channels * positions).enumerate() {
+                    for (channel, from) in from.chunks_exact(positions).enumerate() {
+                        for (position, x) in from.iter().enumerate() {
+                            out[(position * in_channels + channel) * pitch + row] = *x;
+                        }
+                    }
+                }
+            }
+            Self::Transposed { rows, pitch } => {
+                let columns = from.len() / rows;
+                for (row, from) in from.chunks_exact(columns).enumerate() {
+                    for (column, x) in from.iter().enumerate() {
+                        out[column * pitch + row] = *x;
+                    }
+                }
+            }
+        }
+    }
+}
