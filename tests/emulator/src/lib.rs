@@ -14,8 +14,10 @@
 //! | [`gpu`] | a device: modules, memory, launches; the interface from Rust |
 //! | [`driver`] | the C interface, with contexts, streams, events and graphs |
 //! | [`report`] | what is written for `vgpu` to show |
+//! | [`command`] | `vgpu` itself |
 
 pub mod check;
+pub mod command;
 pub mod counters;
 pub mod driver;
 pub mod exec;

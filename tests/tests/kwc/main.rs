@@ -18,3 +18,4 @@ mod plans;
 mod programs;
 mod properties;
 mod spec;
+mod vgpu;

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use kwc_emulator::findings::{Finding, Kind};
-use kwc_emulator::report::summary::{Exit, Report};
+use crate::findings::{Finding, Kind};
+use crate::report::summary::{Exit, Report};
 
-use crate::tables;
-use crate::terminal::{DIM, EMPHASIS, ERROR, WARNING};
+use super::tables;
+use super::terminal::{DIM, EMPHASIS, ERROR, WARNING};
 
 /// Draws a report. `top` is how many instructions of each kernel to show.
 pub(crate) fn draw(report: &Report, top: usize) -> String {

@@ -12,10 +12,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::driver::environment::Settings;
+use crate::report::summary::{Exit, Report};
+use crate::report::trace;
 use clap::{Parser, ValueEnum};
-use kwc_emulator::driver::environment::Settings;
-use kwc_emulator::report::summary::{Exit, Report};
-use kwc_emulator::report::trace;
 
 use program::Failure;
 
@@ -88,7 +88,9 @@ fn checks(text: &str) -> Result<String, String> {
     }
 }
 
-fn main() -> ExitCode {
+/// Runs the command with the process's arguments; what it gives is the process's exit code.
+#[must_use]
+pub fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {

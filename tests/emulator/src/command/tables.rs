@@ -3,12 +3,12 @@
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 
+use crate::counters::{Instruction, Issued, Launch, Traffic};
+use crate::report::summary::{Kernel, Report};
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, Table};
-use kwc_emulator::counters::{Instruction, Issued, Launch, Traffic};
-use kwc_emulator::report::summary::{Kernel, Report};
 
-use crate::terminal::{DIM, EMPHASIS};
+use super::terminal::{DIM, EMPHASIS};
 
 /// Bytes of a sector.
 const SECTOR: u64 = 32;

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::program::Failure;
+use super::program::Failure;
 
 const FILE: &str = "libkwc_emulator.so";
 

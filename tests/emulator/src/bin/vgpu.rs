@@ -1,0 +1,5 @@
+//! The `vgpu` command.
+
+fn main() -> std::process::ExitCode {
+    kwc_emulator::command::main()
+}
