@@ -3,9 +3,9 @@
 use crate::check::{self, Checked};
 use crate::diagnostic::Diagnostics;
 use crate::plan::cuda;
-use crate::{emit, hash, lower, plan};
 use crate::source::{Files, Sources};
 use crate::spec;
+use crate::{emit, hash, lower, plan};
 
 /// A parameter of the network set from outside the spec (`--set name=value`).
 #[derive(Debug, Clone, PartialEq, Eq)]

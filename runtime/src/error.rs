@@ -48,9 +48,31 @@ pub enum Error {
         /// Why not.
         what: &'static str,
     },
+    /// A launch of a CUDA Program contradicts its tables or itself.
+    #[error("malformed program: launch {index} (layer `{layer}`) of batches up to {batch}: {what}")]
+    Launch {
+        /// Largest batch of the variant.
+        batch: usize,
+        /// Index into the variant's launches.
+        index: usize,
+        /// The layer that the launch stems from.
+        layer: String,
+        /// What is wrong.
+        what: String,
+    },
     /// A batch of no samples.
     #[error("the batch is empty: give at least one sample")]
     EmptyBatch,
+    /// A batch of more samples than the network was compiled for.
+    #[error(
+        "a batch of {batch} is too large: the network was compiled for {maximum}. Compile it for more, or run parts"
+    )]
+    BatchTooLarge {
+        /// Samples asked for.
+        batch: usize,
+        /// Most samples.
+        maximum: usize,
+    },
     /// Not as many inputs as the Program has.
     #[error("the network has {expected} inputs, but {found} were given")]
     InputCount {
@@ -89,4 +111,15 @@ pub enum Error {
         /// Why not.
         why: String,
     },
+    /// On a CUDA device.
+    #[cfg(feature = "cuda")]
+    #[error(transparent)]
+    Cuda(Box<crate::cuda::Error>),
+}
+
+#[cfg(feature = "cuda")]
+impl From<crate::cuda::Error> for Error {
+    fn from(error: crate::cuda::Error) -> Self {
+        Self::Cuda(Box::new(error))
+    }
 }

@@ -9,8 +9,12 @@
 //! model.run(1, &[&image])?;
 //! let logits = model.output(0);
 //! ```
+//!
+//! On CUDA devices a [`program::cuda::Program`] is done by `cuda::Model` (feature `cuda`).
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod error;
 mod weights;
 

@@ -50,11 +50,8 @@ pub(super) fn import(lowering: &mut Lowering<'_>, layer: &str, port: Port) -> Ma
         ("POSITIONS", positions.into()),
         ("CHANNELS_LAST", channels_last.into()),
     ];
-    let parameters = vec![
-        used("input", ParameterKind::Input(Element::F32)),
-        used("output", ParameterKind::Output(element)),
-        BATCH,
-    ];
+    let parameters =
+        vec![used("input", ParameterKind::Input(Element::F32)), used("output", ParameterKind::Output(element)), BATCH];
     let grid = [blocks(positions * pitch / CHANNELS), Extent::ONE, Extent::ONE];
     let arguments = [Some(Argument::Buffer(buffer)), Some(Argument::Buffer(output)), Some(Argument::Batch)];
     let work = copied(channels * positions * 4, map.bytes());
@@ -96,8 +93,11 @@ pub(super) fn flatten(lowering: &mut Lowering<'_>, layer: &str, map: Map) -> Map
         ("CHANNELS_LAST", map.channels_last.into()),
         ("OUT_PITCH", pitch.into()),
     ];
-    let parameters =
-        vec![used("input", ParameterKind::Input(map.element)), used("output", ParameterKind::Output(map.element)), BATCH];
+    let parameters = vec![
+        used("input", ParameterKind::Input(map.element)),
+        used("output", ParameterKind::Output(map.element)),
+        BATCH,
+    ];
     let grid = [blocks(pitch), Extent::ONE, Extent::ONE];
     let arguments = [Some(Argument::Buffer(map.buffer)), Some(Argument::Buffer(buffer)), Some(Argument::Batch)];
     let work = copied(map.bytes(), vector.bytes());

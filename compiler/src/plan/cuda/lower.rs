@@ -34,13 +34,7 @@ pub(super) struct Lowered {
 }
 
 /// Lowers all steps for batches of up to `batch` samples.
-pub(super) fn lower(
-    checked: &Checked,
-    options: &Options,
-    steps: &Steps,
-    batch: usize,
-    shared: &mut Shared,
-) -> Lowered {
+pub(super) fn lower(checked: &Checked, options: &Options, steps: &Steps, batch: usize, shared: &mut Shared) -> Lowered {
     let mut lowering = Lowering::new(checked, options, steps, batch, shared);
     for (index, step) in steps.program.steps.iter().enumerate() {
         lowering.step = index;
@@ -74,13 +68,7 @@ pub(super) struct Lowering<'a> {
 }
 
 impl<'a> Lowering<'a> {
-    fn new(
-        checked: &'a Checked,
-        options: &'a Options,
-        steps: &'a Steps,
-        batch: usize,
-        shared: &'a mut Shared,
-    ) -> Self {
+    fn new(checked: &'a Checked, options: &'a Options, steps: &'a Steps, batch: usize, shared: &'a mut Shared) -> Self {
         let program = &steps.program;
         let mut lowering = Self {
             checked,
@@ -403,8 +391,7 @@ impl<'a> Lowering<'a> {
         self.first_writes(inputs, fixed);
         let (buffers, arena) = place::place_aligned(&self.buffers, ALIGNMENT);
         let buffers = buffers.iter().map(|b| Buffer { offset: b.offset, length: b.length }).collect();
-        let variant =
-            Variant { batch: self.batch, buffers, arena, launches: Cow::Owned(self.launches) };
+        let variant = Variant { batch: self.batch, buffers, arena, launches: Cow::Owned(self.launches) };
         Lowered { variant, work: self.work }
     }
 

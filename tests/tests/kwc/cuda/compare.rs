@@ -79,7 +79,11 @@ pub(crate) fn assert_agrees(spec: &str, precision: Precision, batch: usize, dump
     };
     for (index, output) in ran.outputs.iter().enumerate() {
         let distance = relative_l2(output, cpu.output(index));
-        assert!(distance <= tolerance, "output {index}: relative L2 {distance:.2e}\n{output:?}\n{:?}", cpu.output(index));
+        assert!(
+            distance <= tolerance,
+            "output {index}: relative L2 {distance:.2e}\n{output:?}\n{:?}",
+            cpu.output(index)
+        );
     }
     for (index, dump) in ran.dumps.iter().enumerate() {
         let distance = relative_l2(dump, cpu.dump(index));

@@ -19,8 +19,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
     let in_group = op.in_channels / op.groups;
     let input = lowering.read(&step.layer, op.input, op.in_channels, positions);
     let kernel = lowering.kernel_operand(&op.kernel, op.out_channels, in_group, window, op.channel_block);
-    let (epilogue, [scale, shift, add]) =
-        lowering.epilogue(&step.layer, &op.epilogue, op.out_channels, out_positions);
+    let (epilogue, [scale, shift, add]) = lowering.epilogue(&step.layer, &op.epilogue, op.out_channels, out_positions);
     let output = lowering.fresh(op.output, op.out_channels, out_positions, input.channels_last);
     let [in_d, in_h, in_w] = op.input_size;
     let [out_d, out_h, out_w] = op.output_size;
