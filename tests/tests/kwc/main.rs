@@ -5,6 +5,7 @@
 mod checkpoints;
 mod command;
 mod cuda;
+mod cuda_runtime;
 mod digits;
 mod emit;
 mod errors;

@@ -169,7 +169,8 @@ impl Vgpu {
             command.env("LD_LIBRARY_PATH", directory.path());
             command
         };
-        command.args(arguments);
+        // Nothing of the user's is read or written, unless the test has chosen another place.
+        command.args(arguments).env("XDG_CACHE_HOME", directory.path());
         for (name, value) in &self.variables {
             match value {
                 Some(value) => command.env(name, value),
