@@ -3,6 +3,7 @@
 //! Signatures are those of `nvrtc.h`, unchanged from CUDA 11.1 (which brought cubins) to 13.
 #![expect(unsafe_code, reason = "NVRTC is a C library")]
 
+use std::error::Error as _;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -70,7 +71,7 @@ impl Nvrtc {
         let failed = |reason: String| Error::Load { path: path.to_owned(), reason };
         // SAFETY: loading runs the library's initialisers; NVRTC's have no preconditions. That the file is NVRTC is
         // what the caller says by naming it.
-        let library = unsafe { Library::new(path) }.map_err(|e| failed(e.to_string()))?;
+        let library = unsafe { Library::new(path) }.map_err(|error| failed(said(&error)))?;
         let symbols = Symbols { library: &library };
         let load = || -> Result<Self, libloading::Error> {
             // SAFETY: each type is the one that `nvrtc.h` declares for the name. The addresses stay valid, because
@@ -104,7 +105,7 @@ impl Nvrtc {
                 })
             }
         };
-        let nvrtc = load().map_err(|e| failed(e.to_string()))?;
+        let nvrtc = load().map_err(|error| failed(said(&error)))?;
         std::mem::forget(library);
         Ok(nvrtc)
     }
@@ -180,6 +181,11 @@ impl Nvrtc {
         // SAFETY: as above, and it isn't null.
         unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned()
     }
+}
+
+/// What the loader says about an error: that is in its source, where there is one.
+fn said(error: &libloading::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 struct Symbols<'l> {

@@ -1,6 +1,7 @@
 //! Whether the CUDA driver can be used at all, and what its errors are called.
 #![expect(unsafe_code, reason = "the driver is a C library")]
 
+use std::error::Error as _;
 use std::sync::OnceLock;
 
 use cudarc::driver::{DriverError, sys::CUresult};
@@ -86,7 +87,7 @@ fn open() -> Result<Library, Error> {
         // SAFETY: loading runs the library's initialisers; the driver's have no preconditions.
         match unsafe { Library::new(&name) } {
             Ok(library) => return Ok(library),
-            Err(error) => reasons.push((name, error.to_string())),
+            Err(error) => reasons.push((name, said(&error))),
         }
     }
     // The name under which drivers are installed says most.
@@ -95,22 +96,35 @@ fn open() -> Result<Library, Error> {
     Err(Error::NoDriver { reason: reason.unwrap_or_else(|| "no name to look for it is known here".to_owned()) })
 }
 
+/// What the loader says about an error: that is in its source, where there is one.
+fn said(error: &libloading::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
 /// What the driver says about an error.
 pub(super) fn reason(error: DriverError) -> String {
     let name = error.error_name().map_or_else(|_| format!("{:?}", error.0), |name| name.to_string_lossy().into_owned());
     let text = error.error_string().map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned());
     let text = if text.is_empty() { name } else { format!("{name} ({text})") };
-    match error.0 {
-        CUresult::CUDA_ERROR_ILLEGAL_ADDRESS | CUresult::CUDA_ERROR_LAUNCH_FAILED => {
-            format!("{text}. The device cannot be used by this process any more: start it again")
-        }
-        CUresult::CUDA_ERROR_STUB_LIBRARY => {
-            format!("{text}. The library is the toolkit's stand-in: take its folder out of LD_LIBRARY_PATH")
-        }
-        #[expect(clippy::wildcard_enum_match_arm, reason = "the driver's errors are many, and speak for themselves")]
-        _ => text,
+    let advice = [
+        (CUresult::CUDA_ERROR_ILLEGAL_ADDRESS, BROKEN),
+        (CUresult::CUDA_ERROR_MISALIGNED_ADDRESS, BROKEN),
+        (CUresult::CUDA_ERROR_ILLEGAL_INSTRUCTION, BROKEN),
+        (CUresult::CUDA_ERROR_LAUNCH_FAILED, BROKEN),
+        (
+            CUresult::CUDA_ERROR_STUB_LIBRARY,
+            "the library is the toolkit's stand-in: take its folder out of LD_LIBRARY_PATH",
+        ),
+    ];
+    match advice.iter().find(|(code, _)| *code == error.0) {
+        Some((_, advice)) => format!("{text}; {advice}"),
+        None => text,
     }
 }
+
+/// What to do about a kernel that has gone wrong.
+const BROKEN: &str =
+    "this process can't use the device any more, so start it again; `compute-sanitizer` shows where it was";
 
 /// Names what failed.
 pub(super) fn failed(what: impl Into<String>) -> impl FnOnce(DriverError) -> Error {

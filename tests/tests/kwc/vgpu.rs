@@ -124,6 +124,7 @@ impl Vgpu {
     /// The body must be a closure of the test function itself: its name says which test to run. A test may call this
     /// several times; calls on one line, as in a loop, must have the same body.
     #[track_caller]
+    #[expect(clippy::print_stdout, reason = "a test's output is shown if it fails")]
     pub(crate) fn body<F: FnOnce()>(self, body: F) -> Option<Run> {
         static HAS_RUN: AtomicBool = AtomicBool::new(false);
         let call = Location::caller().to_string();

@@ -9,10 +9,8 @@ use crate::vgpu::{Vgpu, nvrtc};
 /// The error of the CUDA part.
 #[track_caller]
 fn cuda_error(error: Error) -> cuda::Error {
-    match error {
-        Error::Cuda(error) => *error,
-        other => panic!("not of CUDA: {other}"),
-    }
+    let Error::Cuda(error) = error else { panic!("not of CUDA: {error}") };
+    *error
 }
 
 #[test]

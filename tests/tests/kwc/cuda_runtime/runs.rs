@@ -1,8 +1,10 @@
 //! Models that run: every batch, again, from the host and from the device, several at once, wrong inputs, profiles.
 
 use kwc_runtime::Error;
+use kwc_runtime::cuda::cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
 use kwc_runtime::cuda::{self, CodeUsed, Model};
 use kwc_runtime::program::BufferId;
+use kwc_runtime::program::cuda::Argument;
 
 use super::{MAX_BATCH, assert_results, assert_runs, code, device, expected, inputs, model, program, weights};
 use crate::vgpu::Vgpu;
@@ -203,6 +205,46 @@ fn buffers_can_be_looked_at() {
         let parts: Vec<u8> = hidden.chunks(2).flat_map(|pair| (pair[0] + pair[1]).to_le_bytes()).collect();
         assert_eq!(model.buffer(BufferId(5)).unwrap(), parts);
         assert_eq!(model.buffer(BufferId(6)).unwrap(), [0_u8; 0]);
+    });
+    if let Some(run) = run {
+        run.assert_clean();
+    }
+}
+
+#[test]
+fn a_kernel_that_fails_is_an_error_and_the_model_can_be_dropped() {
+    let run = Vgpu::new().body(|| {
+        let mut program = program();
+        // The batch is what the low bits of an address are.
+        program.variants.to_mut()[0].launches.to_mut()[0].arguments.to_mut()[4] = Argument::Buffer(BufferId(0));
+        let mut model = Model::load(&device(), &program, &code(), &weights()).unwrap();
+        let [a, b] = inputs(1, 0);
+        for _ in 0..2 {
+            let error = model.run(1, &[&a, &b]).unwrap_err();
+            let Error::Cuda(error) = error else { panic!("{error}") };
+            assert!(matches!(&*error, cuda::Error::Call { reason, .. } if reason.contains("CUDA_ERROR")), "{error}");
+            assert!(model.output(0).is_empty() && model.dump(0).is_empty());
+        }
+        drop(model);
+    });
+    if let Some(run) = run {
+        assert!(run.report.findings.iter().all(|finding| finding.kernel == "combine"), "{:?}", run.report.findings);
+        assert!(!run.report.findings.is_empty());
+    }
+}
+
+#[test]
+fn a_stream_that_is_captured_elsewhere_is_an_error() {
+    let run = Vgpu::new().body(|| {
+        let mut model = model();
+        let stream = model.stream().clone();
+        stream.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).unwrap();
+        let [a, b] = inputs(1, 0);
+        let error = model.run(1, &[&a, &b]).unwrap_err();
+        assert!(error.to_string().contains("CUDA_ERROR"), "{error}");
+        // Waiting for the stream has broken the other capture; the model runs once that has ended.
+        let _ = stream.end_capture(CUgraphInstantiate_flags(0));
+        assert_runs(&mut model, 1, 0);
     });
     if let Some(run) = run {
         run.assert_clean();
