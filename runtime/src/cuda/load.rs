@@ -1,13 +1,6 @@
 //! From code in several forms to a module: the first form that the device takes.
 //!
-//! In this order:
-//!
-//! 1. a cubin that came with the code: of the device's architecture, or of the same major number and a lower minor one;
-//! 2. the PTX that came with the code; where the driver is too old for its version, once more under the oldest version
-//!    that knows its target;
-//! 3. what an earlier load compiled and kept in the user's cache folder;
-//! 4. the source, compiled now: to a cubin of the device's architecture, else to PTX, as a driver may be too old for one or
-//!    the other. What it takes is kept.
+//! The order is in the documentation of the module above.
 
 use kwc_nvrtc::{Nvrtc, Options};
 

@@ -8,8 +8,21 @@
 //! let logits = model.output(0);
 //! ```
 //!
-//! [`Model::load`] checks everything that a Program's tables could get wrong (`check`), and picks the form of the kernels'
-//! code that the device takes (`load`). Nothing here needs a CUDA toolkit, and nothing panics where there is no driver.
+//! [`Model::load`] checks everything that a Program's tables could get wrong. Nothing here needs a CUDA toolkit, and
+//! nothing panics where there is no driver.
+//!
+//! # Which code is run
+//!
+//! The first form of [`Code`] that the device takes; [`Model::code_used`] says which that was. If none can be used, the
+//! error lists why, one by one.
+//!
+//! 1. A cubin that came with the code: of the device's architecture, or of the same major number and a lower minor one.
+//! 2. The PTX that came with the code; where the driver is too old for its version, once more under the oldest version
+//!    that knows its target.
+//! 3. What an earlier load compiled and kept in the folder `kwc` in the user's cache folder, `XDG_CACHE_HOME` or `.cache`
+//!    in the home folder. Files there may be removed at any time; damaged ones are made anew.
+//! 4. The source, compiled now by NVRTC, which is looked for as [`kwc_nvrtc::Search`] says: to a cubin of the device's
+//!    architecture, else to PTX, as a driver may be too old for one or the other. What it takes is kept.
 
 mod cache;
 mod check;

@@ -39,8 +39,8 @@ pub struct Model {
 }
 
 impl Model {
-    /// Checks the Program, loads its kernels (in the order that `load.rs` says: a cubin, PTX, code compiled before, the
-    /// source), uploads the weights, and allocates everything for the largest batch.
+    /// Checks the Program, loads its kernels (the [module](super) says in which form), uploads the weights, and allocates
+    /// everything for the largest batch.
     ///
     /// # Errors
     ///

@@ -1,8 +1,5 @@
 //! Runs a Program for CUDA on a virtual GPU in this process: its launches, one by one, with every check on.
 
-use std::path::Path;
-use std::sync::LazyLock;
-
 use kwc_compiler::pipeline::CudaNetwork;
 use kwc_emulator::counters::Launch as Counters;
 use kwc_emulator::driver::device::Architecture;
@@ -10,26 +7,18 @@ use kwc_emulator::findings::Finding;
 use kwc_emulator::gpu::{Gpu, Shape};
 use kwc_emulator::options::{Checks, Options};
 use kwc_emulator::report::Record;
-use kwc_nvrtc::{Code, Nvrtc};
+use kwc_nvrtc::Code;
 use kwc_program::BufferId;
 use kwc_program::cuda::{Argument, Port};
 
-static NVRTC: LazyLock<Nvrtc> = LazyLock::new(|| {
-    Nvrtc::find_or_fetch(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("nvrtc"))
-        .unwrap_or_else(|error| panic!("{error}"))
-});
-
-/// The NVRTC that tests use.
-pub(crate) fn nvrtc() -> &'static Nvrtc {
-    &NVRTC
-}
+use crate::vgpu::nvrtc;
 
 /// PTX of a network's kernels, with line information.
 pub(crate) fn ptx(network: &CudaNetwork) -> String {
     let mut options = kwc_nvrtc::Options::new("compute_80");
     options.line_info = true;
     options.more = vec!["--std=c++17".to_owned()];
-    match NVRTC.compile(&network.source, "kernels.cu", &options) {
+    match nvrtc().compile(&network.source, "kernels.cu", &options) {
         Ok(output) => match output.code {
             Code::Ptx(ptx) => ptx,
             Code::Cubin(_) => panic!("compute_80 makes PTX"),
