@@ -14,13 +14,13 @@ pub(super) fn files(families: &BTreeSet<Family>) -> Vec<&'static str> {
 
 const fn file(family: Family) -> &'static str {
     match family {
+        Family::ConvF32 => include_str!("library/conv_f32.cuh"),
         Family::Direct => include_str!("library/direct.cuh"),
         Family::Map => include_str!("library/map.cuh"),
         Family::PortIn => include_str!("library/port_in.cuh"),
         Family::PortOut => include_str!("library/port_out.cuh"),
         Family::Flatten => include_str!("library/flatten.cuh"),
         Family::Conv
-        | Family::ConvF32
         | Family::Stem
         | Family::Depthwise
         | Family::Linear

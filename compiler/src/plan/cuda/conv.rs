@@ -1,6 +1,8 @@
 //! Convolutions: which kernel computes one, with which tiles.
 
 mod direct;
+mod planar;
+mod simt;
 
 use kwc_program::{Conv, Linear, Step};
 
@@ -8,7 +10,11 @@ use super::lower::Lowering;
 
 /// A convolution.
 pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
-    direct::lower(lowering, step, op);
+    if simt::covers(lowering, op) {
+        simt::lower(lowering, step, op);
+    } else {
+        direct::lower(lowering, step, op);
+    }
 }
 
 /// A linear layer over several positions: the 1x1 convolution that it amounts to.

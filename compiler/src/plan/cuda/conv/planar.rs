@@ -1,0 +1,137 @@
+//! What the families of convolutions over one and two dimensions share: sizes as constants, and operands.
+
+use kwc_program::cuda::{Argument, Element};
+use kwc_program::{BufferId, Conv};
+
+use crate::plan::cuda::elementwise::used;
+use crate::plan::cuda::kernel::{Constant, Epilogue, Parameter, ParameterKind};
+use crate::plan::cuda::lower::Lowering;
+use crate::plan::cuda::storage::{KernelOperand, Map, Sums};
+use crate::plan::cuda::work::Amount;
+
+/// Constants of a kernel.
+pub(super) type Constants = Vec<(&'static str, Constant)>;
+
+/// Whether a convolution has no third dimension.
+pub(super) fn is_planar(op: &Conv) -> bool {
+    op.input_size[0] == 1 && op.output_size[0] == 1 && op.kernel_size[0] == 1 && op.padding[0] == 0
+}
+
+/// Output positions of one sample.
+pub(super) fn out_positions(op: &Conv) -> usize {
+    op.output_size.iter().product()
+}
+
+/// Sizes of a convolution, as constants.
+pub(super) fn sizes(op: &Conv, in_pitch: usize, out_pitch: usize) -> Constants {
+    let [_, in_h, in_w] = op.input_size;
+    let [_, out_h, out_w] = op.output_size;
+    let [_, kernel_h, kernel_w] = op.kernel_size;
+    let [_, stride_h, stride_w] = op.stride;
+    let [_, padding_h, padding_w] = op.padding;
+    let [_, dilation_h, dilation_w] = op.dilation;
+    let sizes = [
+        ("IN_CHANNELS", op.in_channels),
+        ("IN_PITCH", in_pitch),
+        ("IN_H", in_h),
+        ("IN_W", in_w),
+        ("OUT_CHANNELS", op.out_channels),
+        ("OUT_PITCH", out_pitch),
+        ("OUT_H", out_h),
+        ("OUT_W", out_w),
+        ("KERNEL_H", kernel_h),
+        ("KERNEL_W", kernel_w),
+        ("STRIDE_H", stride_h),
+        ("STRIDE_W", stride_w),
+        ("PADDING_H", padding_h),
+        ("PADDING_W", padding_w),
+        ("DILATION_H", dilation_h),
+        ("DILATION_W", dilation_w),
+    ];
+    sizes.map(|(name, value)| (name, value.into())).to_vec()
+}
+
+/// How a kernel is stored, as constants.
+pub(super) fn layout(kernel: &KernelOperand) -> Constants {
+    let layout = [
+        ("BLOCK", kernel.block),
+        ("BLOCK_PITCH", kernel.pitch),
+        ("CHANNEL_BLOCK", kernel.channel_block),
+        ("KERNEL_STRIDE", kernel.sample_stride),
+    ];
+    layout.map(|(name, value)| (name, value.into())).to_vec()
+}
+
+/// What a convolution reads and writes, in the order in which its family takes it.
+pub(super) struct Operands {
+    pub input: BufferId,
+    pub input_element: Element,
+    pub kernel: KernelOperand,
+    /// Scale, shift, addend.
+    pub epilogue: [Option<Argument>; 3],
+    pub output: Map,
+    pub sums: Option<Sums>,
+}
+
+impl Operands {
+    /// Parameters of the family.
+    pub(super) fn parameters(&self) -> Vec<Parameter> {
+        let element = self.output.element;
+        let [scale, shift, add] = self.epilogue.map(|argument| argument.is_some());
+        let maybe = |name, kind, used| Parameter { name, kind, used };
+        vec![
+            used("input", ParameterKind::Input(self.input_element)),
+            used("kernel", ParameterKind::Input(element)),
+            maybe("scale", ParameterKind::Input(Element::F32), scale),
+            maybe("shift", ParameterKind::Input(Element::F32), shift),
+            maybe("add", ParameterKind::Input(element), add),
+            used("output", ParameterKind::Output(element)),
+            maybe("sums", ParameterKind::Output(Element::F32), self.sums.is_some()),
+            used("batch", ParameterKind::Batch),
+        ]
+    }
+
+    /// Arguments for them.
+    pub(super) fn arguments(&self) -> [Option<Argument>; 8] {
+        let [scale, shift, add] = self.epilogue;
+        [
+            Some(Argument::Buffer(self.input)),
+            Some(self.kernel.argument),
+            scale,
+            shift,
+            add,
+            Some(Argument::Buffer(self.output.buffer)),
+            self.sums.map(|sums| Argument::Buffer(sums.buffer)),
+            Some(Argument::Batch),
+        ]
+    }
+
+    /// Bytes if each operand but the kernel is moved once. `input` is the input's, per sample.
+    pub(super) fn activation_bytes(&self, input: usize) -> Amount {
+        let [_, _, add] = self.epilogue;
+        let added = if add.is_some() { self.output.bytes() } else { 0 };
+        let sums = self.sums.map_or(0, |sums| sums.parts * sums.pitch * Element::F32.bytes());
+        Amount::per_sample(input + self.output.bytes() + added + sums)
+    }
+}
+
+/// Operands of a convolution but for its partial sums, and its epilogue. `positions` are the output's.
+pub(super) fn epilogue(lowering: &mut Lowering<'_>, layer: &str, op: &Conv) -> (Epilogue, [Option<Argument>; 3]) {
+    lowering.epilogue(layer, &op.epilogue, op.out_channels, out_positions(op))
+}
+
+/// Bytes of a kernel that is read once: for all samples, or for each.
+pub(super) fn kernel_bytes(op: &Conv, kernel: &KernelOperand, element: Element) -> Amount {
+    let window: usize = op.kernel_size.iter().product();
+    let bytes = op.out_channels * (op.in_channels / op.groups) * window * element.bytes();
+    if kernel.sample_stride == 0 { Amount::fixed(bytes) } else { Amount::per_sample(bytes) }
+}
+
+/// Partial sums that the step which makes `output` leaves beside it, `parts` for each sample.
+pub(super) fn leave_sums(lowering: &mut Lowering<'_>, of: BufferId, output: Map, parts: usize) -> Sums {
+    let Map { channels, positions, pitch, .. } = output;
+    let buffer = lowering.allocate(parts * pitch * Element::F32.bytes());
+    let sums = Sums { buffer, parts, channels, pitch, positions };
+    lowering.sums.insert(of, sums);
+    sums
+}
