@@ -1,12 +1,13 @@
 //! The forms of code: which is taken, what is kept, and what is said where none can be.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use kwc_runtime::Error;
 use kwc_runtime::cuda::{self, Attempts, Code, CodeUsed, Cubin, Model};
 
-use super::{assert_runs, code, device, program, ptx, source_only, weights};
+use super::{SOURCE, assert_runs, code, device, program, ptx, source_only, weights};
 use crate::vgpu::{Vgpu, nvrtc};
 
 fn load(code: &Code) -> Result<Model, Error> {
@@ -158,6 +159,21 @@ fn code_is_compiled_where_nothing_can_be_kept() {
         if let Some(run) = run {
             run.assert_clean();
         }
+    }
+}
+
+#[test]
+fn code_can_be_a_static() {
+    const CUBINS: &[Cubin] = &[Cubin::new("sm_90", b"\x7fELF")];
+    static CODE: Code = Code {
+        source: Cow::Borrowed(SOURCE),
+        options: Cow::Borrowed(&[Cow::Borrowed("--std=c++17")]),
+        ptx: None,
+        cubins: Cow::Borrowed(CUBINS),
+    };
+    let run = Vgpu::new().body(|| assert_runs(&mut load(&CODE).unwrap(), 2, 0));
+    if let Some(run) = run {
+        run.assert_clean();
     }
 }
 
