@@ -6,6 +6,7 @@
 use kwc_program::cuda::Element;
 
 use super::{Error, Tensors};
+use crate::plan::cuda::Base;
 use crate::plan::{Affine, Planned, Recipe, cuda, packed_order};
 
 /// Elements of a warehouse that are read at a time (rounded up to whole cells).
@@ -42,7 +43,10 @@ pub fn pack_cuda(
 ) -> Result<(), Error> {
     for (weight, recipe) in planned.program.weights.iter().zip(&planned.recipes) {
         let mut base = vec![0.0; recipe.elements];
-        make(&recipe.base, tensors, &mut base)?;
+        match &recipe.base {
+            Base::Recipe(recipe) => make(recipe, tensors, &mut base)?,
+            Base::Values(values) => base.copy_from_slice(values),
+        }
         let mut ordered = vec![0.0; weight.shape.iter().product()];
         recipe.order.apply(&base, &mut ordered);
         let end = weight.offset + weight.bytes();

@@ -7,14 +7,25 @@ use crate::plan::cuda::Family;
 /// What every file may use.
 const PRIMITIVES: &str = include_str!("library/primitives.cuh");
 
+/// What the families of the attention share.
+const ATTENTION: &str = include_str!("library/attention.cuh");
+
 /// The files that these families need, in an order in which they can stand in one text.
 pub(super) fn files(families: &BTreeSet<Family>) -> Vec<&'static str> {
-    std::iter::once(PRIMITIVES).chain(families.iter().map(|&family| file(family))).collect()
+    let attention = [Family::AttentionHidden, Family::AttentionMixtures].iter().any(|f| families.contains(f));
+    let shared = attention.then_some(ATTENTION);
+    std::iter::once(PRIMITIVES).chain(shared).chain(families.iter().map(|&family| file(family))).collect()
 }
 
 const fn file(family: Family) -> &'static str {
     match family {
         Family::ConvF32 => include_str!("library/conv_f32.cuh"),
+        Family::AttentionHidden => include_str!("library/attention_hidden.cuh"),
+        Family::AttentionMixtures => include_str!("library/attention_mixtures.cuh"),
+        Family::PartialSums => include_str!("library/partial_sums.cuh"),
+        Family::Average => include_str!("library/average.cuh"),
+        Family::GatherRows => include_str!("library/gather_rows.cuh"),
+        Family::MixF32 => include_str!("library/mix_f32.cuh"),
         Family::Direct => include_str!("library/direct.cuh"),
         Family::Map => include_str!("library/map.cuh"),
         Family::PortIn => include_str!("library/port_in.cuh"),
@@ -25,15 +36,9 @@ const fn file(family: Family) -> &'static str {
         | Family::Depthwise
         | Family::Linear
         | Family::Mix
-        | Family::MixF32
-        | Family::AttentionHidden
-        | Family::AttentionMixtures
-        | Family::PartialSums
-        | Family::Average
         | Family::Pool
         | Family::LayerNorm
         | Family::Concat
-        | Family::Upsample
-        | Family::GatherRows => "",
+        | Family::Upsample => "",
     }
 }

@@ -152,6 +152,29 @@ pub(super) fn upsample(_lowering: &mut Lowering<'_>, step: &Step, _op: &Upsample
     unreachable!("{}", step.layer)
 }
 
-pub(super) fn gather_rows(_lowering: &mut Lowering<'_>, step: &Step, _op: &GatherRows) {
-    unreachable!("{}", step.layer)
+/// The attention of a layer, for the caller, in the method's own order of mixtures: a dump, which this writes itself.
+pub(super) fn gather_rows(lowering: &mut Lowering<'_>, step: &Step, op: &GatherRows) {
+    let attention = lowering.read_attention(op.input);
+    let Some(output) = lowering.claim_output(op.output) else {
+        unreachable!("nothing but the caller reads attentions in the method's order")
+    };
+    let grid = lowering.mixture_grid(&step.layer);
+    let constants = vec![
+        ("Element", attention.element.into()),
+        ("SPATIAL", grid.spatial.into()),
+        ("OUT", grid.out.into()),
+        ("IN", grid.input.into()),
+        ("CELLS", attention.cells.into()),
+        ("PITCH", attention.pitch.into()),
+    ];
+    let parameters = vec![
+        used("input", ParameterKind::Input(attention.element)),
+        used("output", ParameterKind::Output(Element::F32)),
+        BATCH,
+    ];
+    let elements = attention.mixtures * attention.cells;
+    let grid = [blocks(elements), Extent::ONE, Extent::ONE];
+    let arguments = [Some(Argument::Buffer(attention.buffer)), Some(Argument::Buffer(output)), Some(Argument::Batch)];
+    let work = copied(elements * attention.element.bytes(), elements * 4);
+    lowering.launch(&step.layer, kernel(Family::GatherRows, constants, parameters), grid, &arguments, work);
 }

@@ -8,11 +8,12 @@ use kwc_program::{BufferId, Op, Step, WeightId};
 
 use super::kernel::{Epilogue, Kernel};
 use super::storage::{Attention, KernelOperand, Map, Mixed, Port, Storage, Sums, padded};
-use super::weights::{Order, PackRecipe};
+use super::weights::{Base, Order, PackRecipe};
 use super::work::Work;
 use super::{Options, attention, average, conv, elementwise, linear, mix, norm, pool};
 use crate::check::Checked;
 use crate::ir::{ChannelOrder, Shape};
+use crate::partition::Grid;
 use crate::plan::Planned as Steps;
 use crate::plan::place::{self, Lifetime};
 
@@ -237,7 +238,7 @@ impl<'a> Lowering<'a> {
         layout: &'static str,
     ) -> WeightId {
         let source = &self.steps.program.weights[weight.0 as usize];
-        let base = self.steps.recipes[weight.0 as usize].clone();
+        let base = Base::Recipe(self.steps.recipes[weight.0 as usize].clone());
         let recipe = PackRecipe { base, elements: source.elements(), order, element };
         let name = source.name.to_string();
         self.pack(name, recipe, layout)
@@ -322,6 +323,15 @@ impl<'a> Lowering<'a> {
         }
         self.written[port] = true;
         Some(BufferId(u32::try_from(program.inputs.len() + port).unwrap_or(u32::MAX)))
+    }
+
+    /// The mixture grid of the dynamic layer of a path.
+    pub(super) fn mixture_grid(&self, path: &str) -> Grid {
+        let mut layers = self.checked.network().dynamic_layers();
+        match layers.find(|(_, layer, _)| layer.path == path) {
+            Some((id, _, _)) => self.checked.mixtures(id).grid,
+            None => unreachable!("only dynamic layers have mixtures, and `{path}` is none"),
+        }
     }
 
     /// Adds a launch. There is one argument for each of the kernel's parameters; those of unused ones are `None`.

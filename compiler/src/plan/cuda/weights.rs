@@ -19,13 +19,22 @@ pub(super) fn id(weights: &[Weight]) -> String {
 #[derive(Debug, Clone, PartialEq)]
 pub struct PackRecipe {
     /// Makes the elements as the CPU stores them.
-    pub base: Recipe,
+    pub base: Base,
     /// How many those are.
     pub elements: usize,
     /// How they are ordered then.
     pub order: Order,
     /// What they are rounded to.
     pub element: Element,
+}
+
+/// Where the elements of a packed weight come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Base {
+    /// The checkpoint, as the CPU packs it.
+    Recipe(Recipe),
+    /// These values, whatever the checkpoint.
+    Values(Vec<f32>),
 }
 
 /// From the CPU's order to a kernel's. What is padding is zero.
@@ -54,6 +63,15 @@ pub enum Order {
         /// Positions of the kernel.
         positions: usize,
         /// Output channels with padding.
+        pitch: usize,
+    },
+    /// Blocks of rows `[blocks, rows, columns]` to `[blocks, columns, pitch]`: each block's rows last.
+    Blocks {
+        /// Rows of a block.
+        rows: usize,
+        /// Columns.
+        columns: usize,
+        /// Rows of a block with padding.
         pitch: usize,
     },
     /// A matrix `[rows, columns]` to `[columns, pitch]`: the rows last.
@@ -85,6 +103,7 @@ impl Order {
             Self::Padded { length } => vec![length],
             Self::Rows { width, pitch } => vec![elements / width, pitch],
             Self::Kernel { in_channels, positions, pitch, .. } => vec![positions, in_channels, pitch],
+            Self::Blocks { rows, columns, pitch } => vec![elements / (rows * columns), columns, pitch],
             Self::Transposed { rows, pitch } => vec![elements / rows, pitch],
             Self::Outer { pitch, columns, .. } => vec![pitch, columns],
         }
@@ -108,14 +127,21 @@ impl Order {
                     }
                 }
             }
-            Self::Transposed { rows, pitch } => {
-                let columns = from.len() / rows;
-                for (row, from) in from.chunks_exact(columns).enumerate() {
-                    for (column, x) in from.iter().enumerate() {
-                        out[column * pitch + row] = *x;
-                    }
+            Self::Blocks { rows, columns, pitch } => {
+                for (from, out) in from.chunks_exact(rows * columns).zip(out.chunks_exact_mut(columns * pitch)) {
+                    transpose(from, out, columns, pitch);
                 }
             }
+            Self::Transposed { rows, pitch } => transpose(from, out, from.len() / rows, pitch),
+        }
+    }
+}
+
+/// Rows of `columns` elements to columns of `pitch`.
+fn transpose(from: &[f32], out: &mut [f32], columns: usize, pitch: usize) {
+    for (row, from) in from.chunks_exact(columns).enumerate() {
+        for (column, x) in from.iter().enumerate() {
+            out[column * pitch + row] = *x;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The CUDA target on a virtual GPU.
 
+mod attention;
 mod compare;
 mod conv_f32;
 mod device;
