@@ -26,19 +26,16 @@ const fn file(family: Family) -> &'static str {
         Family::Average => include_str!("library/average.cuh"),
         Family::GatherRows => include_str!("library/gather_rows.cuh"),
         Family::MixF32 => include_str!("library/mix_f32.cuh"),
+        Family::Linear => include_str!("library/linear.cuh"),
+        Family::Pool => include_str!("library/pool.cuh"),
+        Family::LayerNorm => include_str!("library/layer_norm.cuh"),
+        Family::Concat => include_str!("library/concat.cuh"),
+        Family::Upsample => include_str!("library/upsample.cuh"),
         Family::Direct => include_str!("library/direct.cuh"),
         Family::Map => include_str!("library/map.cuh"),
         Family::PortIn => include_str!("library/port_in.cuh"),
         Family::PortOut => include_str!("library/port_out.cuh"),
         Family::Flatten => include_str!("library/flatten.cuh"),
-        Family::Conv
-        | Family::Stem
-        | Family::Depthwise
-        | Family::Linear
-        | Family::Mix
-        | Family::Pool
-        | Family::LayerNorm
-        | Family::Concat
-        | Family::Upsample => "",
+        Family::Conv | Family::Stem | Family::Depthwise | Family::Mix => "",
     }
 }

@@ -18,8 +18,8 @@ pub(super) fn blocks(threads_per_sample: usize) -> Extent {
     Extent { fixed: 0, per_sample: u32::try_from(threads_per_sample).unwrap_or(u32::MAX), divisor: THREADS }
 }
 
-/// A kernel of this file: no shared memory, and no wish for residence.
-fn kernel(family: Family, constants: Vec<(&'static str, Constant)>, parameters: Vec<Parameter>) -> Kernel {
+/// A kernel of plain threads: no shared memory, and no wish for residence.
+pub(super) fn kernel(family: Family, constants: Vec<(&'static str, Constant)>, parameters: Vec<Parameter>) -> Kernel {
     Kernel { family, constants, epilogue: None, parameters, threads: THREADS, resident: 0, shared_bytes: 0 }
 }
 
@@ -30,8 +30,8 @@ pub(super) const fn used(name: &'static str, kind: ParameterKind) -> Parameter {
 
 const BATCH: Parameter = used("batch", ParameterKind::Batch);
 
-/// Work of a copy.
-fn copied(read: usize, written: usize) -> Work {
+/// Work of what moves so many bytes per sample, and computes little.
+pub(super) fn copied(read: usize, written: usize) -> Work {
     let bytes = Amount::per_sample(read + written);
     Work { compulsory: bytes, moved: bytes, ..Work::default() }
 }
@@ -144,12 +144,70 @@ pub(super) fn map(lowering: &mut Lowering<'_>, step: &Step, op: &MapOp) {
     lowering.launch(&step.layer, kernel, grid, &arguments, copied(read, output.bytes()));
 }
 
-pub(super) fn concat(_lowering: &mut Lowering<'_>, step: &Step, _op: &Concat) {
-    unreachable!("{}", step.layer)
+/// A concatenation along channels, one launch for each part. The last one writes the padding.
+pub(super) fn concat(lowering: &mut Lowering<'_>, step: &Step, op: &Concat) {
+    let channels = op.inputs.iter().map(|part| part.channels).sum();
+    let parts: Vec<Map> =
+        op.inputs.iter().map(|part| lowering.read(&step.layer, part.buffer, part.channels, op.positions)).collect();
+    let output = lowering.fresh(op.output, channels, op.positions, op.channels_last);
+    let mut first = 0;
+    for part in parts {
+        let end = first + part.channels;
+        let written = if end == channels { output.pitch - first } else { part.channels };
+        let constants = vec![
+            ("Element", part.element.into()),
+            ("CHANNELS", part.channels.into()),
+            ("PITCH", part.pitch.into()),
+            ("POSITIONS", op.positions.into()),
+            ("FIRST", first.into()),
+            ("WRITTEN", written.into()),
+            ("OUT_PITCH", output.pitch.into()),
+        ];
+        let parameters = vec![
+            used("input", ParameterKind::Input(part.element)),
+            used("output", ParameterKind::Output(part.element)),
+            BATCH,
+        ];
+        let grid = [blocks(op.positions * written), Extent::ONE, Extent::ONE];
+        let arguments =
+            [Some(Argument::Buffer(part.buffer)), Some(Argument::Buffer(output.buffer)), Some(Argument::Batch)];
+        let work = copied(part.bytes(), op.positions * written * part.element.bytes());
+        lowering.launch(&step.layer, kernel(Family::Concat, constants, parameters), grid, &arguments, work);
+        first = end;
+    }
 }
 
-pub(super) fn upsample(_lowering: &mut Lowering<'_>, step: &Step, _op: &Upsample) {
-    unreachable!("{}", step.layer)
+/// Nearest-neighbour upsampling.
+pub(super) fn upsample(lowering: &mut Lowering<'_>, step: &Step, op: &Upsample) {
+    let positions: usize = op.input_size.iter().product();
+    let factor: usize = op.factor.iter().product();
+    let input = lowering.read(&step.layer, op.input, op.channels, positions);
+    let output = lowering.fresh(op.output, op.channels, positions * factor, input.channels_last);
+    let [in_d, in_h, in_w] = op.input_size;
+    let [factor_d, factor_h, factor_w] = op.factor;
+    let mut constants = vec![("Element", input.element.into())];
+    constants.extend(
+        [
+            ("PITCH", input.pitch),
+            ("IN_D", in_d),
+            ("IN_H", in_h),
+            ("IN_W", in_w),
+            ("FACTOR_D", factor_d),
+            ("FACTOR_H", factor_h),
+            ("FACTOR_W", factor_w),
+        ]
+        .map(|(name, value)| (name, value.into())),
+    );
+    let parameters = vec![
+        used("input", ParameterKind::Input(input.element)),
+        used("output", ParameterKind::Output(input.element)),
+        BATCH,
+    ];
+    let grid = [blocks(output.elements() / CHANNELS), Extent::ONE, Extent::ONE];
+    let arguments =
+        [Some(Argument::Buffer(input.buffer)), Some(Argument::Buffer(output.buffer)), Some(Argument::Batch)];
+    let work = copied(input.bytes(), output.bytes());
+    lowering.launch(&step.layer, kernel(Family::Upsample, constants, parameters), grid, &arguments, work);
 }
 
 /// The attention of a layer, for the caller, in the method's own order of mixtures: a dump, which this writes itself.

@@ -5,3 +5,5 @@ mod compare;
 mod conv_f32;
 mod device;
 mod edges;
+mod networks;
+mod plain;
