@@ -3,6 +3,7 @@
 mod direct;
 mod planar;
 mod simt;
+mod stem;
 
 use kwc_program::{Conv, Linear, Step};
 
@@ -10,7 +11,9 @@ use super::lower::Lowering;
 
 /// A convolution.
 pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
-    if simt::covers(lowering, op) {
+    if stem::covers(lowering, op) {
+        stem::lower(lowering, step, op);
+    } else if simt::covers(lowering, op) {
         simt::lower(lowering, step, op);
     } else {
         direct::lower(lowering, step, op);

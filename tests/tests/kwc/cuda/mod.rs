@@ -7,3 +7,4 @@ mod device;
 mod edges;
 mod networks;
 mod plain;
+mod stem;
