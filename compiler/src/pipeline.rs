@@ -44,6 +44,9 @@ pub fn front(path: &str, files: &dyn Files, settings: &[Setting]) -> Result<Chec
     }
 }
 
+/// How the kernels' source is compiled, besides the architecture.
+pub const NVRTC_OPTIONS: [&str; 1] = ["--std=c++17"];
+
 /// A network compiled for CUDA, as far as that goes without a compiler for CUDA.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CudaNetwork {

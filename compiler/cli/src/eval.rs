@@ -8,13 +8,12 @@ use std::time::Instant;
 
 use clap::Args;
 use kwc_compiler::ir::Network;
-use kwc_runtime::cpu::Model;
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::images::Preparation;
-use crate::model::ModelArguments;
+use crate::model::{Model, ModelArguments};
 use crate::spec::SpecArguments;
 use crate::terminal::{self, EMPHASIS, Format};
 use crate::{progress, scores};
@@ -58,7 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let network = checked.network();
     let classes = classes(network)?;
     let preparation = Preparation::of(network)?;
-    let opened = arguments.model.open(&checked, &[])?;
+    let opened = arguments.model.open(&checked, &[], usize::from(arguments.batch))?;
     let dataset = Dataset::read(&arguments.data)?;
     if dataset.classes != classes {
         return Err(Failure::file(
@@ -158,7 +157,7 @@ impl Tally {
         if readable.is_empty() {
             return Ok(());
         }
-        model.run(readable.len(), &[&input])?;
+        model.run(readable.len(), vec![input])?;
         let output = model.output(0);
         let classes = output.len() / readable.len();
         for (sample, scores) in readable.iter().zip(output.chunks_exact(classes.max(1))) {

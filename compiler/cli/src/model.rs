@@ -1,14 +1,15 @@
 //! The options that name weights and a device, and making a model that runs.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use kwc_compiler::check::Checked;
+use kwc_compiler::pipeline::{self, CudaNetwork};
 use kwc_compiler::plan::{self, Planned};
 use kwc_compiler::state;
 use kwc_compiler::weights::{Checkpoint, matching, pack};
-use kwc_runtime::Weights;
-use kwc_runtime::cpu::{self, Model};
+use kwc_runtime::{Weights, cpu, cuda, program};
 
 use crate::failure::Failure;
 use crate::progress;
@@ -24,9 +25,13 @@ pub(crate) struct ModelArguments {
     #[arg(long, value_name = "NAME")]
     state: Option<String>,
 
-    /// What to run on
-    #[arg(long, value_enum, default_value_t = Device::Cpu)]
-    device: Device,
+    /// What to run on: `cpu`, or `cuda` for a GPU, `cuda:1` for the second one
+    #[arg(long, default_value_t = Device::Cpu, value_name = "DEVICE", value_parser = device)]
+    pub(crate) device: Device,
+
+    /// What a GPU stores activations and kernels in [default: f16]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    precision: Option<Precision>,
 
     /// Threads to run on [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -34,32 +39,97 @@ pub(crate) struct ModelArguments {
 }
 
 /// What a network can run on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Device {
-    /// The processor
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Device {
+    /// The processor.
     Cpu,
+    /// A CUDA device, by its number.
+    Cuda(usize),
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(0) => f.write_str("cuda"),
+            Self::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
+        }
+    }
+}
+
+fn device(text: &str) -> Result<Device, String> {
+    match text.split_once(':') {
+        None if text == "cpu" => Ok(Device::Cpu),
+        None if text == "cuda" => Ok(Device::Cuda(0)),
+        Some(("cuda", ordinal)) => {
+            ordinal.parse().map(Device::Cuda).map_err(|_| "a CUDA device has a number, as in cuda:1".to_owned())
+        }
+        None | Some(_) => Err("it is `cpu`, `cuda`, or `cuda:N`".to_owned()),
+    }
+}
+
+/// What a GPU stores activations and kernels in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Precision {
+    /// Half precision, products on tensor cores
+    F16,
+    /// Single precision
+    F32,
+}
+
+impl From<Precision> for program::cuda::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F16 => Self::F16,
+            Precision::F32 => Self::F32,
+        }
+    }
 }
 
 /// A network whose weights fit it, not yet packed.
 pub(crate) struct Opened {
-    planned: Planned,
+    target: Target,
     checkpoint: Checkpoint,
-    device: Device,
     threads: Option<u16>,
 }
 
+/// A network, planned for a device.
+enum Target {
+    Cpu(Box<Planned>),
+    Cuda { network: Box<CudaNetwork>, ordinal: usize },
+}
+
 impl ModelArguments {
-    /// Opens the weights, compares them with the network and plans it: everything that can be wrong without reading
-    /// the weights themselves.
+    /// Opens the weights, compares them with the network and plans it for batches of up to `batch` samples: everything
+    /// that can be wrong without reading the weights themselves.
     ///
     /// # Errors
     /// If the weights can't be read or aren't the network's, or a dump names nothing.
-    pub(crate) fn open(&self, checked: &Checked, dumps: &[String]) -> Result<Opened, Failure> {
-        let options = plan::Options { dumps: dumps.to_vec(), ..plan::Options::default() };
-        let planned = plan::plan(checked, &options).map_err(|e| Failure::input(e.to_string()))?;
+    pub(crate) fn open(&self, checked: &Checked, dumps: &[String], batch: usize) -> Result<Opened, Failure> {
+        let failed = |error: plan::Error| Failure::input(error.to_string());
+        let target = match self.device {
+            Device::Cpu => {
+                if self.precision == Some(Precision::F16) {
+                    return Err(Failure::input("on the processor, networks run in f32")
+                        .hint("leave `--precision` out, or add `--device cuda`"));
+                }
+                let options = plan::Options { dumps: dumps.to_vec(), ..plan::Options::default() };
+                Target::Cpu(Box::new(plan::plan(checked, &options).map_err(failed)?))
+            }
+            Device::Cuda(ordinal) => {
+                let options = plan::cuda::Options {
+                    precision: self.precision.unwrap_or(Precision::F16).into(),
+                    max_batch: batch,
+                    dumps: dumps.to_vec(),
+                    ..plan::cuda::Options::default()
+                };
+                let network = Box::new(pipeline::cuda(checked, &options).map_err(failed)?);
+                Target::Cuda { network, ordinal }
+            }
+        };
         let checkpoint = Checkpoint::open(&self.weights, self.state.as_deref())?;
         matching::compare(&state::tensors(checked), &checkpoint)?;
-        Ok(Opened { planned, checkpoint, device: self.device, threads: self.threads })
+        Ok(Opened { target, checkpoint, threads: self.threads })
     }
 }
 
@@ -67,22 +137,129 @@ impl Opened {
     /// Packs the weights and makes the model. The checkpoint is closed then.
     ///
     /// # Errors
-    /// If the weights can't be read, or there isn't enough memory.
+    /// If the weights can't be read, there isn't enough memory, or there is no such device.
     pub(crate) fn load(self) -> Result<Model, Failure> {
-        let Self { planned, mut checkpoint, device, threads } = self;
-        let mut weights = Weights::zeroed(planned.program.weight_elements)?;
-        let bar = progress::bar("Packing weights", planned.program.weight_elements);
-        pack::pack(&planned, &mut checkpoint, &mut weights, &mut |done, _| bar.set(done))?;
-        drop(bar);
+        let Self { target, mut checkpoint, threads } = self;
         if let Some(threads) = threads {
             // Images are decoded on the global pool, which then has this size. It is started once in a process.
             let _ = rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build_global();
         }
-        match device {
-            Device::Cpu => {
+        match target {
+            Target::Cpu(planned) => {
+                let mut weights = Weights::zeroed(planned.program.weight_elements)?;
+                let bar = progress::bar("Packing weights", planned.program.weight_elements);
+                pack::pack(&planned, &mut checkpoint, &mut weights, &mut |done, _| bar.set(done))?;
+                drop(bar);
                 let options = cpu::Options { threads: threads.map(usize::from) };
-                Ok(Model::new(planned.program, weights, &options)?)
+                Ok(Model::Cpu(Box::new(cpu::Model::new(planned.program, weights, &options)?)))
+            }
+            Target::Cuda { network, ordinal } => {
+                // A machine without a GPU says so before the weights are read.
+                let device = cuda::Device::new(ordinal)?;
+                let weights = packed(&network, &mut checkpoint)?;
+                let code = cuda::Code {
+                    source: network.source.into(),
+                    options: pipeline::NVRTC_OPTIONS.map(Into::into).to_vec().into(),
+                    ptx: None,
+                    cubins: Vec::new().into(),
+                };
+                let spinner = progress::spinner("Compiling kernels");
+                let model = cuda::Model::load(&device, &network.planned.program, &code, &weights)?;
+                drop(spinner);
+                Ok(Model::Cuda(Box::new(model)))
             }
         }
     }
+}
+
+/// Packs the weights of a network for CUDA.
+///
+/// # Errors
+/// If they can't be read, or there isn't enough memory.
+pub(crate) fn packed(network: &CudaNetwork, checkpoint: &mut Checkpoint) -> Result<cuda::PackedWeights, Failure> {
+    let program = &network.planned.program;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(program.weight_bytes).map_err(|_| {
+        Failure::input(format!("out of memory: the packed weights take {} bytes", program.weight_bytes))
+    })?;
+    bytes.resize(program.weight_bytes, 0);
+    let bar = progress::bar("Packing weights", program.weight_bytes);
+    pack::pack_cuda(&network.planned, checkpoint, &mut bytes, &mut |done, _| bar.set(done))?;
+    drop(bar);
+    Ok(cuda::PackedWeights::new(program, bytes)?)
+}
+
+/// A network on a device.
+pub(crate) enum Model {
+    Cpu(Box<cpu::Model>),
+    Cuda(Box<cuda::Model>),
+}
+
+impl Model {
+    /// Runs the network on `batch` samples: `inputs` has one vector per input, `[batch, shape...]`. They are gone once the
+    /// model has them: they can be as large as all else.
+    ///
+    /// # Errors
+    /// If the inputs don't fit, memory is short, or the device fails.
+    pub(crate) fn run(&mut self, batch: usize, inputs: Vec<Vec<f32>>) -> Result<(), Failure> {
+        let slices: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+        match self {
+            Self::Cpu(model) => {
+                model.begin(batch, &slices)?;
+                drop(inputs);
+                for step in 0..model.program().steps.len() {
+                    model.step(step)?;
+                }
+            }
+            Self::Cuda(model) => model.run(batch, &slices)?,
+        }
+        Ok(())
+    }
+
+    /// Output `index` of the last run, `[batch, shape...]`.
+    pub(crate) fn output(&self, index: usize) -> &[f32] {
+        match self {
+            Self::Cpu(model) => model.output(index),
+            Self::Cuda(model) => model.output(index),
+        }
+    }
+
+    /// Dump `index` of the last run, `[batch, shape...]`.
+    pub(crate) fn dump(&self, index: usize) -> &[f32] {
+        match self {
+            Self::Cpu(model) => model.dump(index),
+            Self::Cuda(model) => model.dump(index),
+        }
+    }
+
+    /// Names and shapes of the outputs, and of the dumps.
+    pub(crate) fn ports(&self) -> (Vec<Port<'_>>, Vec<Port<'_>>) {
+        match self {
+            Self::Cpu(model) => {
+                let port = |port| {
+                    let program::Port { name, shape, .. }: &program::Port = port;
+                    Port { name, shape }
+                };
+                let program = model.program();
+                (program.outputs.iter().map(port).collect(), program.dumps.iter().map(port).collect())
+            }
+            Self::Cuda(model) => {
+                let port = |port| {
+                    let program::cuda::Port { name, shape }: &program::cuda::Port = port;
+                    Port { name, shape }
+                };
+                let program = model.program();
+                (program.outputs.iter().map(port).collect(), program.dumps.iter().map(port).collect())
+            }
+        }
+    }
+}
+
+/// A tensor that a model makes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Port<'m> {
+    /// The name in the spec; for a dump, the module's path.
+    pub(crate) name: &'m str,
+    /// Shape of one sample.
+    pub(crate) shape: &'m [usize],
 }

@@ -1,5 +1,7 @@
 //! Progress of long work, on standard error, where that is a terminal.
 
+use std::time::Duration;
+
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A bar that counts to `length`. It draws nothing where standard error isn't a terminal, and is gone when dropped.
@@ -7,6 +9,14 @@ pub(crate) fn bar(what: &'static str, length: usize) -> Bar {
     let style = ProgressStyle::with_template("{msg} {bar:40} {percent:>3} %  {eta} left")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(length as u64).with_style(style).with_message(what);
+    Bar(bar)
+}
+
+/// A sign that something of unknown length goes on. It draws nothing where standard error isn't a terminal, and is gone
+/// when dropped.
+pub(crate) fn spinner(what: &'static str) -> Bar {
+    let bar = ProgressBar::new_spinner().with_message(what);
+    bar.enable_steady_tick(Duration::from_millis(100));
     Bar(bar)
 }
 

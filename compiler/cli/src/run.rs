@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use kwc_compiler::ir::Network;
 use kwc_compiler::weights::State;
-use kwc_runtime::cpu::Model;
 use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::inputs::{Images, Inputs};
-use crate::model::ModelArguments;
+use crate::model::{Model, ModelArguments};
 use crate::output::Output;
 use crate::progress;
 use crate::scores::{self, Guess};
@@ -33,6 +32,7 @@ Examples:
   kwc run specs/resnet18.yaml --weights kw.pth --input cat.jpg
   kwc run specs/resnet18.yaml --weights kw.pth --input x.safetensors --output y.safetensors
   kwc run SPEC --weights W --input X --output Y --dump layer1.0,layer1.0.conv1.attention
+  kwc run SPEC --weights W --input X --device cuda --precision f32
 
 A .safetensors input holds a tensor [samples, shape...] for each input of the spec, by its name (`input` where there is \
 only one), in f32, f16, bf16 or f64. Images (PNG, JPEG) need an `image:` section in the spec; EXIF orientation is ignored. \
@@ -79,20 +79,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let output = output.transpose()?;
     let checked = arguments.spec.load()?;
     let network = checked.network();
-    let opened = arguments.model.open(&checked, &arguments.dump)?;
     let mut inputs = Inputs::open(&arguments.input, network)?;
+    let samples = inputs.samples();
+    let batch = usize::from(arguments.batch).min(samples.max(1));
+    let opened = arguments.model.open(&checked, &arguments.dump, batch)?;
     if inputs.images().is_some() && !arguments.dump.is_empty() && output.is_none() {
         return Err(Failure::input("with images, `--dump` has nowhere to go").hint("give `--output FILE` too"));
     }
     let mut model = opened.load()?;
 
-    let samples = inputs.samples();
     let mut results = ports(&model, network, samples)?;
     let bar = progress::bar("Running", samples);
-    for start in (0..samples).step_by(usize::from(arguments.batch)) {
-        let range = start..(start + usize::from(arguments.batch)).min(samples);
+    for start in (0..samples).step_by(batch) {
+        let range = start..(start + batch).min(samples);
         let count = range.len();
-        run_batch(&mut model, count, inputs.read(range)?)?;
+        model.run(count, inputs.read(range)?)?;
         for result in &mut results {
             let values = match result.port {
                 Port::Output(i) => model.output(i),
@@ -117,17 +118,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         output.write(|file| state.write_safetensors(file))?;
     }
     text.map_or(Ok(()), |text| terminal::print(&text))
-}
-
-/// Runs the model on one batch. The inputs are gone once the model has them: they can be as large as all else.
-fn run_batch(model: &mut Model, count: usize, inputs: Vec<Vec<f32>>) -> Result<(), Failure> {
-    let slices: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-    model.begin(count, &slices)?;
-    drop(inputs);
-    for step in 0..model.program().steps.len() {
-        model.step(step)?;
-    }
-    Ok(())
 }
 
 /// A tensor that the run makes.
@@ -164,7 +154,7 @@ impl Computed {
 
 /// Room for what the model makes of all samples.
 fn ports(model: &Model, network: &Network, samples: usize) -> Result<Vec<Computed>, Failure> {
-    let program = model.program();
+    let (outputs, dumps) = model.ports();
     let computed = |name: String, port: Port, shape: &[usize], joined: bool| {
         let elements = shape.iter().product::<usize>().saturating_mul(samples);
         let mut values = Vec::new();
@@ -174,12 +164,12 @@ fn ports(model: &Model, network: &Network, samples: usize) -> Result<Vec<Compute
         })?;
         Ok(Computed { name, port, shape: shape.to_vec(), joined, values })
     };
-    let outputs = program.outputs.iter().enumerate();
-    let outputs = outputs.map(|(i, port)| computed(port.name.to_string(), Port::Output(i), &port.shape, false));
-    let dumps = program.dumps.iter().enumerate().map(|(i, port)| {
+    let outputs = outputs.iter().enumerate();
+    let outputs = outputs.map(|(i, port)| computed(port.name.to_owned(), Port::Output(i), port.shape, false));
+    let dumps = dumps.iter().enumerate().map(|(i, port)| {
         // What isn't a module is an attention.
-        let joined = !network.paths.contains_key(port.name.as_ref());
-        computed(format!("act/{}", port.name), Port::Dump(i), &port.shape, joined)
+        let joined = !network.paths.contains_key(port.name);
+        computed(format!("act/{}", port.name), Port::Dump(i), port.shape, joined)
     });
     outputs.chain(dumps).collect()
 }

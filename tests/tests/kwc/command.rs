@@ -105,7 +105,7 @@ fn usage_errors_exit_with_2() {
         "plan a.yaml --set =3",
         "run a.yaml --input x.safetensors",
         "run a.yaml --weights w --input x --threads 0",
-        "run a.yaml --weights w --input x --device cuda:0",
+        "run a.yaml --weights w --input x --device gpu",
     ] {
         let outcome = kwc(folder.path(), arguments);
         assert_eq!(outcome.code, Some(2), "`kwc {arguments}`: {}", outcome.text());
