@@ -5,6 +5,7 @@ mod compare;
 mod conv_f32;
 mod device;
 mod edges;
+mod linear;
 mod networks;
 mod plain;
 mod stem;
