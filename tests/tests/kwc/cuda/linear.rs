@@ -87,3 +87,20 @@ layers:
         }
     }
 }
+
+#[test]
+fn cuda_linears_with_a_kernel_for_each_sample() {
+    let spec = "
+kwc: 1
+name: dynamic
+input: { channels: 24 }
+warehouses:
+  budget: 1
+  partition: whole
+layers:
+  - linear: { name: one, out: 36, warehouse: w }
+  - relu
+  - linear: { name: two, out: 12, warehouse: w, bias: false }
+";
+    assert_agree(spec, &[1, 3], &["one"]);
+}
