@@ -1,25 +1,27 @@
 //! Layer norm over channels.
 
-use kwc_program::cuda::{Argument, Element, Extent};
+use kwc_program::cuda::{Argument, CHANNELS, Element, Extent};
 use kwc_program::{LayerNorm, Step};
 
 use super::elementwise::{copied, kernel, used};
 use super::kernel::{Constant, Epilogue, Family, ParameterKind};
 use super::lower::Lowering;
 
-/// Positions of a block: a warp makes one.
-const POSITIONS: u32 = 8;
+/// Most threads that make a position: a warp.
+const MOST_LANES: usize = 32;
 
 /// Adds the launch of a layer norm.
 pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &LayerNorm) {
     let input = lowering.read(&step.layer, op.input, op.channels, op.positions);
     let [weight, bias] = [op.weight, op.bias].map(|weight| lowering.vector(weight));
     let output = lowering.fresh(op.output, op.channels, op.positions, input.channels_last);
+    let lanes = (input.pitch / CHANNELS).next_power_of_two().min(MOST_LANES);
     let constants = vec![
         ("Element", input.element.into()),
         ("CHANNELS", input.channels.into()),
         ("PITCH", input.pitch.into()),
         ("POSITIONS", input.positions.into()),
+        ("LANES", lanes.into()),
         ("EPSILON", Constant::Float(op.epsilon)),
     ];
     let parameters = vec![
@@ -39,6 +41,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &LayerNorm) {
     let mut kernel = kernel(Family::LayerNorm, constants, parameters);
     kernel.epilogue = Some(Epilogue { scale: true, shift: true, add: false, activation: op.activation });
     let per_sample = u32::try_from(op.positions).unwrap_or(u32::MAX);
-    let grid = [Extent { fixed: 0, per_sample, divisor: POSITIONS }, Extent::ONE, Extent::ONE];
+    let divisor = kernel.threads / u32::try_from(lanes).unwrap_or(1);
+    let grid = [Extent { fixed: 0, per_sample, divisor }, Extent::ONE, Extent::ONE];
     lowering.launch(&step.layer, kernel, grid, &arguments, copied(input.bytes(), output.bytes()));
 }
