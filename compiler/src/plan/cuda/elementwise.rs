@@ -7,7 +7,7 @@ use kwc_program::{Concat, GatherRows, Map as MapOp, Step, Upsample};
 
 use super::kernel::{Constant, Family, Kernel, Parameter, ParameterKind};
 use super::lower::Lowering;
-use super::storage::{Map, Port, Storage, padded};
+use super::storage::{Map, Port, padded};
 use super::work::{Amount, Work};
 
 /// Threads of a block.
@@ -144,34 +144,51 @@ pub(super) fn map(lowering: &mut Lowering<'_>, step: &Step, op: &MapOp) {
     lowering.launch(&step.layer, kernel, grid, &arguments, copied(read, output.bytes()));
 }
 
-/// A concatenation along channels, one launch for each part. The last one writes the padding.
+/// What the device code of a concatenation calls a part: its parameter, and its constants.
+const PARTS: [[&str; 4]; 8] = [
+    ["part_0", "PITCH_0", "BEGIN_0", "END_0"],
+    ["part_1", "PITCH_1", "BEGIN_1", "END_1"],
+    ["part_2", "PITCH_2", "BEGIN_2", "END_2"],
+    ["part_3", "PITCH_3", "BEGIN_3", "END_3"],
+    ["part_4", "PITCH_4", "BEGIN_4", "END_4"],
+    ["part_5", "PITCH_5", "BEGIN_5", "END_5"],
+    ["part_6", "PITCH_6", "BEGIN_6", "END_6"],
+    ["part_7", "PITCH_7", "BEGIN_7", "END_7"],
+];
+
+/// A concatenation along channels, one launch for every eight parts.
 pub(super) fn concat(lowering: &mut Lowering<'_>, step: &Step, op: &Concat) {
     let channels = op.inputs.iter().map(|part| part.channels).sum();
     let parts: Vec<Map> =
         op.inputs.iter().map(|part| lowering.read(&step.layer, part.buffer, part.channels, op.positions)).collect();
     let output = lowering.fresh(op.output, channels, op.positions, op.channels_last);
     let mut first = 0;
-    for part in parts {
-        let end = first + part.channels;
-        let written = if end == channels { output.pitch - first } else { part.channels };
-        let constants = vec![
-            ("Element", part.element.into()),
-            ("CHANNELS", part.channels.into()),
-            ("PITCH", part.pitch.into()),
+    for parts in parts.chunks(PARTS.len()) {
+        let mut constants = vec![
+            ("Element", output.element.into()),
             ("POSITIONS", op.positions.into()),
-            ("FIRST", first.into()),
-            ("WRITTEN", written.into()),
             ("OUT_PITCH", output.pitch.into()),
+            ("FIRST", first.into()),
         ];
-        let parameters = vec![
-            used("input", ParameterKind::Input(part.element)),
-            used("output", ParameterKind::Output(part.element)),
-            BATCH,
-        ];
-        let grid = [blocks(op.positions * written), Extent::ONE, Extent::ONE];
-        let arguments =
-            [Some(Argument::Buffer(part.buffer)), Some(Argument::Buffer(output.buffer)), Some(Argument::Batch)];
-        let work = copied(part.bytes(), op.positions * written * part.element.bytes());
+        let mut parameters = Vec::new();
+        let mut arguments = Vec::new();
+        let (mut end, mut read) = (first, 0);
+        for (index, [name, pitch_name, begin_name, end_name]) in PARTS.into_iter().enumerate() {
+            let part = parts.get(index);
+            let begin = end;
+            end += part.map_or(0, |part| part.channels);
+            read += part.map_or(0, Map::bytes);
+            let pitch = part.map_or(0, |part| part.pitch);
+            constants.extend([(pitch_name, pitch.into()), (begin_name, begin.into()), (end_name, end.into())]);
+            parameters.push(Parameter { name, kind: ParameterKind::Input(output.element), used: part.is_some() });
+            arguments.push(part.map(|part| Argument::Buffer(part.buffer)));
+        }
+        constants.push(("END", end.into()));
+        parameters.extend([used("output", ParameterKind::Output(output.element)), BATCH]);
+        arguments.extend([Some(Argument::Buffer(output.buffer)), Some(Argument::Batch)]);
+        let groups = end.div_ceil(CHANNELS) - first / CHANNELS;
+        let grid = [blocks(op.positions * groups), Extent::ONE, Extent::ONE];
+        let work = copied(read, op.positions * groups * CHANNELS * output.element.bytes());
         lowering.launch(&step.layer, kernel(Family::Concat, constants, parameters), grid, &arguments, work);
         first = end;
     }

@@ -38,7 +38,7 @@ fn cuda_pooling() {
 
 #[test]
 fn cuda_layer_norms() {
-    for channels in [5, 48, 300] {
+    for channels in [5, 48, 300, 2500] {
         assert_layers(
             &format!("channels: {channels}, height: 3, width: 3"),
             "  - layer_norm: { name: norm, eps: 1e-6 }\n  - gelu\n",
@@ -62,4 +62,31 @@ fn cuda_joins_and_upsampling() {
 ",
         &["b"],
     );
+}
+
+#[test]
+fn cuda_joins_of_many_parts() {
+    let mut layers = String::from("  - relu: { as: all }\n");
+    let widths = [3, 8, 1, 16, 5, 9, 2, 7, 4, 8, 6];
+    for (index, width) in widths.iter().enumerate() {
+        layers += &format!("  - conv: {{ name: c{index}, out: {width}, kernel: 1, from: all, as: p{index} }}\n");
+    }
+    let parts: Vec<String> = (0..widths.len()).map(|index| format!("p{index}")).collect();
+    layers += &format!("  - concat: {{ from: [{}, all] }}\n  - batch_norm: {{ name: bn }}\n", parts.join(", "));
+    assert_layers("channels: 6, height: 3, width: 5", &layers, &[]);
+}
+
+#[test]
+fn cuda_joins_are_one_launch() {
+    let layers = "
+  - branch:
+      join: concat
+      paths:
+        - - relu
+        - - sigmoid
+        - []
+";
+    let spec = format!("kwc: 1\nname: plain\ninput: {{ channels: 16, height: 4, width: 4 }}\nlayers:\n{layers}");
+    let ran = assert_agrees(&spec, F16, 2, &[]);
+    assert_eq!(ran.launches.iter().filter(|(kernel, _)| kernel.starts_with("concat")).count(), 1);
 }
