@@ -50,19 +50,24 @@ __device__ void run(const typename K::Element* input, const float* weight, const
   // The padding is zero.
   const float mean = sum_of_lanes<K::LANES>(sum) * (1.0f / K::CHANNELS);
 
-  float squares = 0.0f;
+  // Where the mean is large against the spread, its rounding shows. The distances from it are exact then, and their mean is
+  // what it lacks.
+  float distances = 0.0f, squares = 0.0f;
   for_each([&](float (&its)[8], int channel) {
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
       const float distance = channel + i < K::CHANNELS ? its[i] - mean : 0.0f;
+      distances += distance;
       squares = fmaf(distance, distance, squares);
     }
   });
-  const float spread = 1.0f / sqrtf(sum_of_lanes<K::LANES>(squares) * (1.0f / K::CHANNELS) + K::EPSILON);
+  const float rest = sum_of_lanes<K::LANES>(distances) * (1.0f / K::CHANNELS);
+  const float variance = fmaxf(sum_of_lanes<K::LANES>(squares) * (1.0f / K::CHANNELS) - rest * rest, 0.0f);
+  const float factor = 1.0f / sqrtf(variance + K::EPSILON);
 
   for_each([&](float (&its)[8], int channel) {
 #pragma unroll
-    for (int i = 0; i < 8; ++i) its[i] = (its[i] - mean) * spread;
+    for (int i = 0; i < 8; ++i) its[i] = (its[i] - mean - rest) * factor;
     finish8<K>(its, channel, K::CHANNELS, weight, bias, (const typename K::Element*)nullptr, 0);
     store8(output + channel, its);
   });
