@@ -1,14 +1,15 @@
 //! Golden operations, each as a network of one layer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use kwc_compiler::check::Checked;
 use kwc_compiler::plan::Options;
 use kwc_compiler::weights::State;
 
-use crate::golden::{assert_near, checked_text, json, max_difference, model, tensors};
+use crate::golden::{Tensor, assert_near, checked_text, json, max_difference, model, tensors};
 
 /// Every golden operation, as an item of a spec.
-const OPERATIONS: [(&str, &str); 12] = [
+pub(crate) const OPERATIONS: [(&str, &str); 12] = [
     ("gelu", "gelu"),
     ("silu", "silu"),
     ("hard_swish", "hard_swish"),
@@ -26,6 +27,39 @@ const OPERATIONS: [(&str, &str); 12] = [
     ),
 ];
 
+/// A golden operation as a network of one layer.
+pub(crate) struct Operation {
+    /// The network.
+    pub(crate) checked: Checked,
+    /// Its weights.
+    pub(crate) state: State,
+    /// Samples of the input.
+    pub(crate) batch: usize,
+    /// What it is given.
+    pub(crate) input: Vec<f32>,
+}
+
+/// The golden operation of a name, from the golden tensors.
+pub(crate) fn operation(tensors: &BTreeMap<String, Tensor>, name: &str, item: &str) -> Operation {
+    let input = &tensors[&format!("{name}/input")];
+    let (batch, sizes) = match input.shape[..] {
+        [channels] => (1, format!("channels: {channels}")),
+        [batch, channels, height, width] => (batch, format!("channels: {channels}, height: {height}, width: {width}")),
+        _ => panic!("input of {name} has shape {:?}", input.shape),
+    };
+    let checked = checked_text(&format!("kwc: 1\nname: golden\ninput: {{ {sizes} }}\nlayers:\n  - {item}\n"));
+
+    let mut state = State::default();
+    for (key, tensor) in tensors {
+        if let Some((case, parameter)) = key.split_once('/')
+            && case == name
+        {
+            state.insert(format!("op.{parameter}"), tensor.shape.clone(), tensor.f32()).unwrap();
+        }
+    }
+    Operation { checked, state, batch, input: input.f32() }
+}
+
 #[test]
 fn operations() {
     let golden = json("operations/operations.json");
@@ -34,30 +68,12 @@ fn operations() {
 
     let tensors = tensors("operations/operations.safetensors");
     for (name, item) in OPERATIONS {
-        let input = &tensors[&format!("{name}/input")];
-        let (batch, sizes) = match input.shape[..] {
-            [channels] => (1, format!("channels: {channels}")),
-            [batch, channels, height, width] => {
-                (batch, format!("channels: {channels}, height: {height}, width: {width}"))
-            }
-            _ => panic!("input of {name} has shape {:?}", input.shape),
-        };
-        let checked = checked_text(&format!("kwc: 1\nname: golden\ninput: {{ {sizes} }}\nlayers:\n  - {item}\n"));
-
-        let mut state = State::default();
-        for (key, tensor) in &tensors {
-            if let Some((case, parameter)) = key.split_once('/')
-                && case == name
-            {
-                state.insert(format!("op.{parameter}"), tensor.shape.clone(), tensor.f32()).unwrap();
-            }
-        }
-
+        let Operation { checked, mut state, batch, input } = operation(&tensors, name, item);
         let reference = &tensors[&format!("{name}/output")].data;
         let largest = reference.iter().fold(0.0f64, |max, r| max.max(r.abs()));
         for fuse in [true, false] {
             let mut model = model(&checked, &Options { fuse, ..Options::default() }, &mut state, 1);
-            model.run(batch, &[&input.f32()]).unwrap();
+            model.run(batch, &[&input]).unwrap();
             let distance = max_difference(model.output(0), reference) / largest;
             assert_near(&format!("{name}, fuse {fuse}"), distance, 1e-6);
         }

@@ -7,5 +7,6 @@ mod device;
 mod edges;
 mod linear;
 mod networks;
+mod operations;
 mod plain;
 mod stem;

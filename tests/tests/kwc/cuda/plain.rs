@@ -37,6 +37,14 @@ fn cuda_pooling() {
 }
 
 #[test]
+fn cuda_pooling_of_one_and_three_dimensions() {
+    for pool in ["max_pool: { kernel: 3, stride: 2, padding: 1 }", "avg_pool: { kernel: 2, count_padding: false }"] {
+        assert_layers("channels: 3, length: 9", &format!("  - {pool}\n"), &[]);
+        assert_layers("channels: 9, depth: 4, height: 5, width: 3", &format!("  - {pool}\n"), &[]);
+    }
+}
+
+#[test]
 fn cuda_layer_norms() {
     for channels in [5, 48, 300, 2500] {
         assert_layers(
