@@ -9,4 +9,5 @@ mod linear;
 mod networks;
 mod operations;
 mod plain;
+mod resources;
 mod stem;
