@@ -6,15 +6,19 @@ use crate::plan::cuda::Family;
 
 /// What every file may use.
 const PRIMITIVES: &str = include_str!("library/primitives.cuh");
+/// What those on tensor cores use.
+const TENSOR: &str = include_str!("library/tensor.cuh");
 
 /// What the families of the attention share.
 const ATTENTION: &str = include_str!("library/attention.cuh");
 
 /// The files that these families need, in an order in which they can stand in one text.
 pub(super) fn files(families: &BTreeSet<Family>) -> Vec<&'static str> {
+    let tensor = families.contains(&Family::Conv).then_some(TENSOR);
     let attention = [Family::AttentionHidden, Family::AttentionMixtures].iter().any(|f| families.contains(f));
     let shared = attention.then_some(ATTENTION);
-    std::iter::once(PRIMITIVES).chain(shared).chain(families.iter().map(|&family| file(family))).collect()
+    let own = families.iter().map(|&family| file(family));
+    std::iter::once(PRIMITIVES).chain(tensor).chain(shared).chain(own).collect()
 }
 
 const fn file(family: Family) -> &'static str {
@@ -37,6 +41,7 @@ const fn file(family: Family) -> &'static str {
         Family::PortOut => include_str!("library/port_out.cuh"),
         Family::Flatten => include_str!("library/flatten.cuh"),
         Family::GatherRows => include_str!("library/gather_rows.cuh"),
-        Family::Conv | Family::Depthwise | Family::Mix => "",
+        Family::Conv => include_str!("library/conv.cuh"),
+        Family::Depthwise | Family::Mix => "",
     }
 }

@@ -4,6 +4,8 @@ mod direct;
 mod planar;
 mod simt;
 mod stem;
+mod tensor;
+mod tiles;
 
 use kwc_program::{Conv, Linear, Step};
 
@@ -15,6 +17,8 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
         stem::lower(lowering, step, op);
     } else if simt::covers(lowering, op) {
         simt::lower(lowering, step, op);
+    } else if tensor::covers(lowering, op) {
+        tensor::lower(lowering, step, op);
     } else {
         direct::lower(lowering, step, op);
     }

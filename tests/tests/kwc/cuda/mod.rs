@@ -2,6 +2,7 @@
 
 mod attention;
 mod compare;
+mod conv;
 mod conv_f32;
 mod device;
 mod edges;
