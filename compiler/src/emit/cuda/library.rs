@@ -6,6 +6,7 @@ use crate::plan::cuda::Family;
 
 /// What every file may use.
 const PRIMITIVES: &str = include_str!("library/primitives.cuh");
+
 /// What those on tensor cores use.
 const TENSOR: &str = include_str!("library/tensor.cuh");
 
@@ -14,19 +15,22 @@ const ATTENTION: &str = include_str!("library/attention.cuh");
 
 /// The files that these families need, in an order in which they can stand in one text.
 pub(super) fn files(families: &BTreeSet<Family>) -> Vec<&'static str> {
-    let tensor = families.contains(&Family::Conv).then_some(TENSOR);
-    let attention = [Family::AttentionHidden, Family::AttentionMixtures].iter().any(|f| families.contains(f));
-    let shared = attention.then_some(ATTENTION);
+    let any = |of: &[Family]| of.iter().any(|family| families.contains(family));
+    let tensor = any(&[Family::Conv, Family::Mix]).then_some(TENSOR);
+    let attention = any(&[Family::AttentionHidden, Family::AttentionMixtures]).then_some(ATTENTION);
     let own = families.iter().map(|&family| file(family));
-    std::iter::once(PRIMITIVES).chain(tensor).chain(shared).chain(own).collect()
+    std::iter::once(PRIMITIVES).chain(tensor).chain(attention).chain(own).collect()
 }
 
 const fn file(family: Family) -> &'static str {
     match family {
+        Family::Conv => include_str!("library/conv.cuh"),
         Family::ConvF32 => include_str!("library/conv_f32.cuh"),
         Family::Stem => include_str!("library/stem.cuh"),
+        Family::Depthwise => "",
         Family::Direct => include_str!("library/direct.cuh"),
         Family::Linear => include_str!("library/linear.cuh"),
+        Family::Mix => include_str!("library/mix.cuh"),
         Family::MixF32 => include_str!("library/mix_f32.cuh"),
         Family::AttentionHidden => include_str!("library/attention_hidden.cuh"),
         Family::AttentionMixtures => include_str!("library/attention_mixtures.cuh"),
@@ -41,7 +45,5 @@ const fn file(family: Family) -> &'static str {
         Family::PortOut => include_str!("library/port_out.cuh"),
         Family::Flatten => include_str!("library/flatten.cuh"),
         Family::GatherRows => include_str!("library/gather_rows.cuh"),
-        Family::Conv => include_str!("library/conv.cuh"),
-        Family::Depthwise | Family::Mix => "",
     }
 }

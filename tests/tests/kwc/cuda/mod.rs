@@ -7,6 +7,7 @@ mod conv_f32;
 mod device;
 mod edges;
 mod linear;
+mod mix;
 mod networks;
 mod operations;
 mod plain;

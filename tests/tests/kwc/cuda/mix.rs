@@ -1,0 +1,37 @@
+//! Mixing of warehouse cells.
+
+use kwc_program::cuda::Precision::{F16, F32};
+
+use super::compare::assert_agrees;
+
+/// A dynamic layer of its own warehouse, whose cells are parts of its kernel.
+fn spec(channels: usize, warehouse: &str, conv: &str) -> String {
+    format!(
+        "
+kwc: 1
+name: mix
+input: {{ channels: {channels}, height: 3, width: 3 }}
+warehouses: {{ {warehouse} }}
+layers:
+  - conv: {{ name: a, {conv}, warehouse: w }}
+"
+    )
+}
+
+#[test]
+fn cuda_mixing_of_cells_of_every_size() {
+    for (channels, warehouse, conv) in [
+        (16, "budget: 1, cell_in_ratio: 1/4, cell_out_ratio: 1/3", "out: 24, kernel: 1"),
+        (5, "budget: 3", "out: 7, kernel: 3"),
+        (12, "budget: 2, cell_in_ratio: 1/3", "out: 12, kernel: 3"),
+        (48, "budget: 4, cell_out_ratio: 1/2, cell_in_ratio: 1/2", "out: 40, kernel: 3"),
+        (64, "budget: 10", "out: 64, kernel: 3"),
+    ] {
+        for batch in [1, 3, 9] {
+            let spec = spec(channels, warehouse, conv);
+            assert_agrees(&spec, F32, batch, &[]);
+            let ran = assert_agrees(&spec, F16, batch, &[]);
+            assert!(ran.launches.iter().any(|(kernel, _)| kernel.starts_with("mix_")), "{conv}");
+        }
+    }
+}
