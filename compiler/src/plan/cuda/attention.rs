@@ -18,11 +18,19 @@ use super::work::{Amount, Work};
 const THREADS: usize = 256;
 /// Logits that a block makes at least, where there are as many.
 const LOGITS: usize = 512;
-/// Bytes of `fc1` that one multiprocessor reads from the L2 cache in a second, all of them reading: a share of its
-/// bandwidth.
-fn l2_share(lowering: &Lowering<'_>) -> f64 {
+/// Bytes that a multiprocessor takes from the L2 cache in one cycle, on every GPU from Ampere on.
+const L2_PORT: f64 = 64.0;
+/// Launches that computing the hidden units anew may cost before they get one of their own: it has to start, too, and then
+/// to read its part of `fc1`.
+const PATIENCE: f64 = 2.0;
+
+/// Whether the hidden units get a launch of their own: reading `fc1` in each of so many blocks takes longer than that.
+fn is_apart(lowering: &Lowering<'_>, op: &AttentionOp, blocks: usize) -> bool {
     let gpu = lowering.options.gpu;
-    gpu.l2 / f64::from(gpu.multiprocessors)
+    let bytes = (op.hidden * padded(op.channels) * 4) as f64;
+    let readers = (blocks * lowering.batch).min(gpu.multiprocessors as usize) as f64;
+    let clock = gpu.issue / 4.0;
+    bytes / (L2_PORT * clock).min(gpu.l2 / readers) > PATIENCE * gpu.launch
 }
 
 /// The average that an attention starts from.
@@ -40,8 +48,9 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
     let average = average(lowering, step, op);
     let fc1 = operand(lowering, op.fc1, Order::Rows { width: op.channels, pitch: padded(op.channels) });
     let fc1_bias = op.fc1_bias.map(|weight| lowering.vector(weight));
-    let fc1_bytes = op.hidden * padded(op.channels) * 4;
-    let apart = fc1_bytes as f64 / l2_share(lowering) > 2.0 * lowering.options.gpu.launch;
+    let per_block = LOGITS.div_ceil(op.cells + 1).min(op.mixtures);
+    let blocks = op.mixtures.div_ceil(per_block);
+    let apart = is_apart(lowering, op, blocks);
     let hidden = apart.then(|| hidden(lowering, step, op, &average, fc1, fc1_bias));
     let (layer_norm, epsilon, norm) = match op.norm {
         AttentionNorm::Batch { scale, shift } => (false, 0.0, [scale, shift]),
@@ -66,7 +75,6 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
     let stored = Attention { buffer: output, element, mixtures: op.mixtures, cells: op.cells, pitch };
     lowering.store(op.output, Storage::Attention(stored));
 
-    let per_block = LOGITS.div_ceil(op.cells + 1).min(op.mixtures);
     let source = hidden.unwrap_or(average.argument);
     let source_element = if apart { Element::F32 } else { average.element };
     let (local, start, rank) = op.basis.map_or((0, 0, 0), |basis| (basis.local, basis.start_cell, basis.rank));
@@ -117,7 +125,6 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
         beta,
         Some(Argument::Buffer(output)),
     ];
-    let blocks = op.mixtures.div_ceil(per_block);
     let grid = [Extent::fixed(u32::try_from(blocks).unwrap_or(u32::MAX)), Extent::BATCH, Extent::ONE];
     let work = work(op, &average, rows, (!apart).then_some(blocks), mixture_bytes(op, rows, pitch * element.bytes()));
     let kernel = kernel(Family::AttentionMixtures, constants, parameters);
