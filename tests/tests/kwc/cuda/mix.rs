@@ -35,3 +35,17 @@ fn cuda_mixing_of_cells_of_every_size() {
         }
     }
 }
+
+/// 108 cells of 16384 elements, nine mixtures, eight samples: the mixtures of all samples are one tile of columns.
+#[test]
+fn cuda_mixing_reads_a_warehouse_once() {
+    let ran = assert_agrees(&spec(128, "budget: 12", "out: 128, kernel: 3"), F16, 8, &[]);
+    let mut mixed = ran.launches.iter().filter(|(kernel, _)| kernel.starts_with("mix_"));
+    let (Some((_, counters)), None) = (mixed.next(), mixed.next()) else { panic!("one launch mixes") };
+    let (warehouse, result) = (108 * 16384 * 2 / 32, 8 * 9 * 16384 * 2 / 32);
+    assert!(counters.global_loads.sectors < 2 * warehouse, "{}", counters.global_loads.sectors);
+    assert_eq!(counters.global_stores.sectors, result);
+    assert_eq!((counters.bank_conflicts, counters.local), (0, 0));
+    // Whole tiles: cells in steps of at most 16 more.
+    assert!(counters.tensor_multiply_adds <= 8 * 9 * 16384 * 128, "{}", counters.tensor_multiply_adds);
+}

@@ -42,12 +42,13 @@ __device__ __forceinline__ void load_two(unsigned& x, unsigned& y, unsigned from
 template <class K>
 __device__ __forceinline__ void copy_attention(const half* attention, unsigned to, int columns) {
   using S = Sizes<K>;
-  for (int index = threadIdx.x; index < K::C_TILE * S::ATTENTION_CHUNKS; index += K::THREADS) {
-    const int row = index / S::ATTENTION_CHUNKS, chunk = index % S::ATTENTION_CHUNKS;
+  // Neighbouring threads write neighbouring chunks, those of the padding included.
+  for (int index = threadIdx.x; index < K::C_TILE * S::PITCH; index += K::THREADS) {
+    const int row = index / S::PITCH, chunk = index % S::PITCH;
     const int column = blockIdx.x * K::C_TILE + row;
     const bool inside = column < columns && chunk * 8 < K::ATTENTION_PITCH;
     const half* const from = attention + static_cast<long long>(column) * K::ATTENTION_PITCH + chunk * 8;
-    copy16(to + 16 * (row * S::PITCH + chunk), inside ? from : attention, inside);
+    copy16(to + 16 * index, inside ? from : attention, inside);
   }
 }
 

@@ -61,7 +61,7 @@ const COPY_LATENCY: f64 = 700.0;
 /// Bytes a cycle between one multiprocessor and the L2 cache.
 const PORT: f64 = 64.0;
 /// Share of every bound in the cost, whichever binds: between choices of equal time, less work is better.
-const SHARE: f64 = 0.1;
+const SHARE: f64 = 0.3;
 
 impl Tiles {
     pub(super) const fn threads(&self) -> usize {
@@ -185,7 +185,7 @@ fn candidates(problem: &Problem) -> Vec<Tiles> {
     let mut all = Vec::new();
     for (warps_e, warps_c) in WARPS {
         for pairs in [1, 2] {
-            // Not more columns than there are, but for the last group.
+            // No more columns than there are, but for the last group.
             for groups in 1..=MAX_GROUPS.min(problem.columns.div_ceil(8 * warps_c)) {
                 for (most, stages) in STEPS {
                     // As many cells in each step as in any other, nearly.
