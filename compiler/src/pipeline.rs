@@ -1,5 +1,7 @@
 //! The stages, as one list.
 
+use std::ops::Range;
+
 use crate::check::{self, Checked};
 use crate::diagnostic::Diagnostics;
 use crate::plan::cuda;
@@ -54,6 +56,8 @@ pub struct CudaNetwork {
     pub planned: cuda::Planned,
     /// The kernels' source, `kernels.cu`: self-contained.
     pub source: String,
+    /// The lines of each kernel there, counted from 1.
+    pub lines: Vec<Range<usize>>,
 }
 
 /// From a checked network to kernels and what launches them.
@@ -62,7 +66,7 @@ pub struct CudaNetwork {
 /// A dump of something that doesn't exist.
 pub fn cuda(checked: &Checked, options: &cuda::Options) -> Result<CudaNetwork, plan::Error> {
     let mut planned = cuda::plan(checked, options)?;
-    let source = emit::cuda::source(&planned);
-    planned.program.source_id = hash::of(source.as_bytes()).into();
-    Ok(CudaNetwork { planned, source })
+    let emit::cuda::Source { text, lines } = emit::cuda::source(&planned);
+    planned.program.source_id = hash::of(text.as_bytes()).into();
+    Ok(CudaNetwork { planned, source: text, lines })
 }

@@ -2,7 +2,10 @@
 
 pub mod constant;
 pub mod cuda;
+mod cuda_model;
 mod model;
 mod names;
+mod ports;
 
+pub use cuda_model::{CodeForm, cuda_model};
 pub use model::{model, pretty};

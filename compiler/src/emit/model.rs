@@ -3,12 +3,12 @@
 //! The code holds no logic. It names the runtime as `kwc_runtime`, and everything else it needs it brings into scope
 //! itself, so that it can stand in a file or come out of a macro.
 
-use kwc_program::{Port, Program};
+use kwc_program::Program;
 use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::constant::{self, Unsupported};
-use super::names::Names;
+use super::ports::Ports;
 
 /// The runtime of a Program for the CPU, as items of a module.
 ///
@@ -18,18 +18,14 @@ pub fn model(program: &Program) -> Result<TokenStream, Unsupported> {
     let expression = constant::expression(program)?;
     let name = &program.name;
     let about = format!("The network `{name}`, compiled for the CPU.");
-    let mut names = Names::default();
-    let batch = names.ident("batch");
-    let parameters: Vec<_> = program.inputs.iter().map(|p| names.ident(&p.name)).collect();
-    let inputs = program.inputs.iter().zip(&parameters).map(|(p, _)| format!("- `{}`: {}", p.name, shape(p)));
+    let inputs = Ports::new(program.inputs.iter().map(|p| (&*p.name, &*p.shape)), &["batch"]);
+    let outputs = Ports::new(program.outputs.iter().map(|p| (&*p.name, &*p.shape)), &[]);
     let run = format!(
         "Runs the network on `batch` samples.\n\n{}\n\n# Errors\nAn input has the wrong length, or memory is short.",
-        inputs.collect::<Vec<_>>().join("\n")
+        inputs.list()
     );
-    let mut names = Names::default();
-    let fields: Vec<_> = program.outputs.iter().map(|p| names.ident(&p.name)).collect();
-    let field_docs = program.outputs.iter().map(shape);
-    let indices = 0..program.outputs.len();
+    let (parameters, fields, field_docs) = (&inputs.idents, &outputs.idents, &outputs.docs);
+    let indices = 0..fields.len();
     Ok(quote! {
         use ::kwc_runtime::cpu;
         use ::kwc_runtime::{Error, Weights};
@@ -63,17 +59,12 @@ pub fn model(program: &Program) -> Result<TokenStream, Unsupported> {
             }
 
             #[doc = #run]
-            pub fn run(&mut self, #batch: usize, #(#parameters: &[f32]),*) -> Result<Outputs<'_>, Error> {
-                self.0.run(#batch, &[#(#parameters),*])?;
+            pub fn run(&mut self, batch: usize, #(#parameters: &[f32]),*) -> Result<Outputs<'_>, Error> {
+                self.0.run(batch, &[#(#parameters),*])?;
                 Ok(Outputs { #(#fields: self.0.output(#indices)),* })
             }
         }
     })
-}
-
-fn shape(port: &Port) -> String {
-    let sizes: Vec<String> = port.shape.iter().map(ToString::to_string).collect();
-    format!("`[batch, {}]`", sizes.join(", "))
 }
 
 /// Tokens as formatted source text, with a header that says where they come from.

@@ -39,6 +39,11 @@ impl Writer {
         self.line(tail);
     }
 
+    /// Number of the line that comes next, counted from 1.
+    pub(super) fn next_line(&self) -> usize {
+        self.text.bytes().filter(|&byte| byte == b'\n').count() + 1
+    }
+
     /// All of it.
     pub(super) fn finish(self) -> String {
         self.text
