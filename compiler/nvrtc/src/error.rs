@@ -11,7 +11,8 @@ pub enum Error {
     /// It is nowhere.
     #[error(
         "NVRTC was not found. Looked at:\n{0}\
-         Install it (`pip install nvidia-cuda-nvrtc`), or set KWC_NVRTC to the library or its directory"
+         Install it (`pip install nvidia-cuda-nvrtc`), have it fetched (`kwc toolchain --fetch`), or set KWC_NVRTC to the \
+         library or its directory"
     )]
     NotFound(Places),
     /// The environment variable says where it is, and it isn't there.

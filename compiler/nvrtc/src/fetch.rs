@@ -15,6 +15,15 @@ pub const VERSION: &str = "13.5.37";
 /// The ways to call pip, in the order in which they are tried.
 const PIPS: [&[&str]; 3] = [&["python3", "-m", "pip"], &["pip3"], &["pip"]];
 
+/// The folder `kwc` in the user's cache folder: `XDG_CACHE_HOME`, or `.cache` in the home folder. `None` where neither is
+/// an absolute path.
+#[must_use]
+pub fn user_directory() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let root = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    Some(root.join("kwc"))
+}
+
 /// What [`fetch`] left in a directory: the path of the library.
 #[must_use]
 pub fn fetched(directory: &Path) -> Option<PathBuf> {

@@ -22,6 +22,6 @@ mod locate;
 
 pub use compile::{Code, Options, Output};
 pub use error::{Attempt, Error, Places};
-pub use fetch::{VERSION, fetch, fetched};
+pub use fetch::{VERSION, fetch, fetched, user_directory};
 pub use library::Nvrtc;
 pub use locate::Search;

@@ -1,4 +1,4 @@
-//! Where NVRTC may be: what the user says, a CUDA toolkit, the dynamic loader, Python packages.
+//! Where NVRTC may be: what the user says, a CUDA toolkit, the dynamic loader, Python packages, what was fetched.
 
 use std::ffi::OsString;
 use std::fs;
@@ -23,6 +23,8 @@ pub struct Search {
     pub loader: bool,
     /// Directories with Python packages.
     pub site_packages: Vec<PathBuf>,
+    /// The directory that [`fetch`](fetch::fetch) was told to fetch to.
+    pub fetched: Option<PathBuf>,
 }
 
 impl Search {
@@ -33,7 +35,8 @@ impl Search {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let library = variable("KWC_NVRTC");
         let site_packages = if library.is_some() { Vec::new() } else { site_packages(variable("VIRTUAL_ENV")) };
-        Self { library, toolkit: variable("CUDA_PATH"), loader: true, site_packages }
+        let fetched = fetch::user_directory();
+        Self { library, toolkit: variable("CUDA_PATH"), loader: true, site_packages, fetched }
     }
 
     /// Looks, and loads the first NVRTC that can be loaded.
@@ -58,7 +61,8 @@ impl Search {
                     .iter()
                     .flat_map(|site| package_directories(site))
                     .find_map(|directory| open_in(&directory, &mut places))
-            });
+            })
+            .or_else(|| self.open_fetched(&mut places));
         if found.is_none() {
             if self.toolkit.is_none() {
                 places.0.insert(0, crate::Attempt { place: "CUDA_PATH".to_owned(), outcome: "not set".to_owned() });
@@ -75,6 +79,15 @@ impl Search {
         let mut directories = vec![root.join("lib64"), root.join("lib")];
         directories.extend(subdirectories(&root.join("targets")).into_iter().map(|target| target.join("lib")));
         directories
+    }
+
+    fn open_fetched(&self, places: &mut Places) -> Option<Nvrtc> {
+        let directory = self.fetched.as_ref()?;
+        let Some(path) = fetch::fetched(directory) else {
+            places.add(directory.display().to_string(), "nothing was fetched there");
+            return None;
+        };
+        open(&path).map_err(|reason| places.add(path.display().to_string(), reason)).ok()
     }
 
     fn ask_loader(&self, places: &mut Places) -> Option<Nvrtc> {

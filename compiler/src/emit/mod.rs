@@ -5,7 +5,10 @@ pub mod cuda;
 mod cuda_model;
 mod model;
 mod names;
+pub mod package;
 mod ports;
+pub mod ptx;
 
+pub use constant::Unsupported;
 pub use cuda_model::{CodeForm, cuda_model};
 pub use model::{model, pretty};

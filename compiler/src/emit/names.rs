@@ -19,7 +19,7 @@ impl Names {
             base.insert_str(0, "value_");
         }
         // Keywords aren't identifiers.
-        if syn::parse_str::<Ident>(&base).is_err() {
+        if is_keyword(&base) {
             base.push('_');
         }
         let mut candidate = base.clone();
@@ -30,4 +30,9 @@ impl Names {
         }
         Ident::new(&candidate, Span::call_site())
     }
+}
+
+/// Whether an identifier is kept for the language.
+pub(super) fn is_keyword(name: &str) -> bool {
+    syn::parse_str::<Ident>(name).is_err()
 }

@@ -4,6 +4,7 @@
 //! kernel is what is special about it: the constants, the epilogue as straight-line code, and the entry point. The text is
 //! self-contained: it includes nothing.
 
+pub mod fault;
 mod kernel;
 mod library;
 mod writer;

@@ -87,8 +87,13 @@ fn a_variable_that_is_set_but_wrong_is_an_error() {
 fn every_place_is_reported_if_there_is_none() {
     let empty = tempfile::tempdir().expect("a temporary directory");
     let site = empty.path().join("site-packages");
-    let search =
-        Search { library: None, toolkit: Some(empty.path().into()), loader: false, site_packages: vec![site.clone()] };
+    let search = Search {
+        library: None,
+        toolkit: Some(empty.path().into()),
+        loader: false,
+        site_packages: vec![site.clone()],
+        fetched: None,
+    };
     let error = search.find().expect_err("no library");
     let text = error.to_string();
     let expected = [empty.path().join("lib64"), empty.path().join("lib"), site];
