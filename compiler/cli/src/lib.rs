@@ -1,6 +1,7 @@
 //! The `kwc` command: one file per verb, with its options and its `run()`.
 
 mod check;
+mod compile;
 mod eval;
 mod failure;
 mod images;
@@ -14,6 +15,7 @@ mod run;
 mod scores;
 mod spec;
 mod terminal;
+mod toolchain;
 
 use std::process::ExitCode;
 
@@ -25,9 +27,11 @@ const AFTER_HELP: &str = "\
 Examples:
   kwc check specs/*.yaml                  are these specs right?
   kwc plan specs/resnet18.yaml            cells, warehouses, who shares what, cost
+  kwc compile SPEC --weights W            kernels, a Rust crate and packed weights, to run without kwc
   kwc init SPEC -o FILE --seed 1          a random state, for trying a network out
   kwc run SPEC --weights W --input X      a network's output for tensors or images
   kwc eval SPEC --weights W --data DIR    a classifier's accuracy
+  kwc toolchain                           which compiler for CUDA there is, and which GPU
 
 Exit codes:
   0  fine
@@ -49,9 +53,11 @@ struct Cli {
 enum Verb {
     Check(check::Arguments),
     Plan(plan::Arguments),
+    Compile(compile::Arguments),
     Init(init::Arguments),
     Run(run::Arguments),
     Eval(eval::Arguments),
+    Toolchain(toolchain::Arguments),
 }
 
 /// Runs the command with the process's arguments.
@@ -61,9 +67,11 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Plan(arguments) => plan::run(&arguments),
+        Verb::Compile(arguments) => compile::run(&arguments),
         Verb::Init(arguments) => init::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Eval(arguments) => eval::run(&arguments),
+        Verb::Toolchain(arguments) => toolchain::run(&arguments),
     };
     match result {
         Ok(()) | Err(Failure::ReaderGone) => ExitCode::SUCCESS,

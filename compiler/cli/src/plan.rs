@@ -1,6 +1,6 @@
 //! `kwc plan`: what a spec means and what it costs.
 
-mod text;
+pub(crate) mod text;
 
 use clap::Args;
 use kwc_compiler::report::Report;

@@ -61,6 +61,11 @@ pub(crate) fn error(failure: &Failure) {
     }
 }
 
+/// Says on standard error what is well but not as one may expect, with a way out.
+pub(crate) fn note(message: &str, hint: &str) {
+    eprint(&format!("{HELP}note{HELP:#}: {message}\n  = {HELP}help{HELP:#}: {hint}\n"));
+}
+
 /// Says on standard error that this is a bug of the command.
 pub(crate) fn bug(what: &str) {
     eprint(&format!(

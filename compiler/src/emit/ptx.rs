@@ -158,25 +158,29 @@ const REGISTERS: &str = "\
     tid ntid laneid warpid nwarpid ctaid nctaid smid nsmid gridid lanemask_eq lanemask_le lanemask_lt lanemask_ge \
     lanemask_gt clock clock_hi clock64 globaltimer globaltimer_lo globaltimer_hi total_smem_size dynamic_smem_size SP SPL";
 
+/// Words that came later, by the version that brought them.
+const NEWER: [(Version, &str); 8] = [
+    ((7, 3), "alloca stackrestore stacksave"),
+    (
+        (7, 4),
+        "applypriority createpolicy discard .L1::evict_last .L1::evict_first .L1::evict_normal .L1::evict_unchanged \
+         .L1::no_allocate .L2::cache_hint .L2::64B .L2::128B .L2::256B .L2::evict_last .L2::evict_normal",
+    ),
+    ((7, 6), "bmsk szext %reserved_smem_offset_begin %reserved_smem_offset_end"),
+    (
+        (7, 8),
+        "stmatrix mapa getctarank griddepcontrol .cluster .explicitcluster .reqnctapercluster .maxclusterrank \
+         .shared::cta .shared::cluster .try_wait %clusterid %nclusterid %cluster_ctaid %cluster_nctaid %cluster_ctarank \
+         %cluster_nctarank",
+    ),
+    ((8, 0), "elect setmaxnreg wgmma .bulk .u16x2 .s16x2 .tensor"),
+    ((8, 1), "multimem %aggr_smem_size"),
+    ((8, 3), ".b128 .param::entry .param::func"),
+    ((8, 6), ".f32x2"),
+];
+
 /// The version that brought a word.
 fn introduced(word: &str) -> Option<Version> {
-    Some(match word {
-        "alloca" | "stackrestore" | "stacksave" => (7, 3),
-        "applypriority" | "createpolicy" | "discard" => (7, 4),
-        ".L1::evict_last" | ".L1::evict_first" | ".L1::evict_normal" | ".L1::evict_unchanged" | ".L1::no_allocate" => {
-            (7, 4)
-        }
-        ".L2::cache_hint" | ".L2::64B" | ".L2::128B" | ".L2::256B" | ".L2::evict_last" | ".L2::evict_normal" => (7, 4),
-        "bmsk" | "szext" | "%reserved_smem_offset_begin" | "%reserved_smem_offset_end" => (7, 6),
-        "stmatrix" | "mapa" | "getctarank" | "griddepcontrol" | "%clusterid" | "%nclusterid" | "%cluster_ctaid" => {
-            (7, 8)
-        }
-        ".cluster" | ".explicitcluster" | ".reqnctapercluster" | ".maxclusterrank" | ".shared::cta" => (7, 8),
-        ".shared::cluster" | ".try_wait" | "%cluster_ctarank" | "%cluster_nctaid" | "%cluster_nctarank" => (7, 8),
-        "elect" | "setmaxnreg" | "wgmma" | ".bulk" | ".u16x2" | ".s16x2" | ".tensor" => (8, 0),
-        ".v8" | "multimem" | "%aggr_smem_size" => (8, 1),
-        ".b128" | ".param::entry" | ".param::func" => (8, 3),
-        ".f32x2" => (8, 6),
-        _ => return None,
-    })
+    let brought = |(_, words): &&(Version, &str)| words.split_ascii_whitespace().any(|newer| newer == word);
+    NEWER.iter().find(brought).map(|(version, _)| *version)
 }

@@ -6,12 +6,14 @@
 //!
 //! What each operation computes is documented at [`Op`]; the method's own words are in [`crate::partition`].
 
+mod dump;
 mod shape;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use dump::Dump;
 pub use kwc_program::Activation;
 pub use shape::{ChannelOrder, Shape};
 

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{BufReader, Read, Write as _};
+use std::io::{BufReader, Read};
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, Metadata};
@@ -117,18 +117,27 @@ impl PackedWeights {
     /// [`Error::WeightsFile`] if the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), crate::Error> {
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let header = self.header();
         let write = || -> std::io::Result<()> {
             let mut file = tempfile::Builder::new().prefix(".kwc-").tempfile_in(folder)?;
-            file.write_all(&(header.len() as u64).to_le_bytes())?;
-            file.write_all(header.as_bytes())?;
-            file.write_all(&self.bytes)?;
+            self.write_to(&mut file)?;
             readable(file.as_file())?;
             file.persist(path)?;
             Ok(())
         };
         let file = || path.display().to_string();
         Ok(write().map_err(|error| Error::WeightsFile { file: file(), problem: error.to_string() })?)
+    }
+
+    /// Writes the bytes of such a file.
+    ///
+    /// # Errors
+    ///
+    /// What `to` says.
+    pub fn write_to(&self, to: &mut dyn std::io::Write) -> std::io::Result<()> {
+        let header = self.header();
+        to.write_all(&(header.len() as u64).to_le_bytes())?;
+        to.write_all(header.as_bytes())?;
+        to.write_all(&self.bytes)
     }
 
     /// The safetensors header, padded so that the data begin at a multiple of 8 bytes.

@@ -12,7 +12,7 @@ use crate::terminal::{DIM, EMPHASIS};
 const BAR: usize = 14;
 
 /// Draws a plan. Its width depends on the longest names only, not on the terminal.
-pub(super) fn draw(report: &Report) -> String {
+pub(crate) fn draw(report: &Report) -> String {
     let mut out = String::new();
     head(report, &mut out);
     if !report.is_static() {
@@ -137,7 +137,7 @@ fn layers(report: &Report, out: &mut String) {
     }
 }
 
-fn new_table(titles: &[&str], left: usize) -> Table {
+pub(crate) fn new_table(titles: &[&str], left: usize) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING);
     table.set_header(titles.iter().enumerate().map(|(i, title)| {
@@ -148,7 +148,7 @@ fn new_table(titles: &[&str], left: usize) -> Table {
 }
 
 /// Numbers to the right: all columns but the first `left`. The first starts at the left margin.
-fn align(table: &mut Table, left: usize) {
+pub(crate) fn align(table: &mut Table, left: usize) {
     if let Some(column) = table.column_mut(0) {
         column.set_padding((0, 1));
     }
@@ -157,11 +157,11 @@ fn align(table: &mut Table, left: usize) {
     }
 }
 
-fn push_title(line: Option<String>, out: &mut String) {
+pub(crate) fn push_title(line: Option<String>, out: &mut String) {
     let _ = writeln!(out, "{DIM}{}{DIM:#}", line.unwrap_or_default().trim_end());
 }
 
-fn push_line(line: &str, out: &mut String) {
+pub(crate) fn push_line(line: &str, out: &mut String) {
     out.push_str(line.trim_end());
     out.push('\n');
 }
@@ -244,6 +244,6 @@ fn quantity(count: u64) -> String {
     format!("{value:.2} {}", PREFIXES[prefix])
 }
 
-fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     if count < 1000 { format!("{count} B") } else { format!("{}B", quantity(count)) }
 }

@@ -1,0 +1,277 @@
+//! From a network to the files of its folder.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use kwc_compiler::check::Checked;
+use kwc_compiler::emit::cuda::{OPTIONS, PTX_FILE, SOURCE_FILE, cubin_file};
+use kwc_compiler::emit::package::Generated;
+use kwc_compiler::emit::{CodeForm, ptx};
+use kwc_compiler::pipeline::{self, CudaNetwork, Setting};
+use kwc_compiler::plan::{self, cuda};
+use kwc_compiler::state;
+use kwc_compiler::weights::{Checkpoint, matching, pack};
+use kwc_nvrtc::{Code, Nvrtc};
+use kwc_program::cuda::Precision;
+use kwc_runtime::cuda::PackedWeights;
+use rayon::prelude::*;
+
+use super::content::Content;
+use super::fault;
+use super::folder::Files;
+use super::launches;
+use super::manifest::{self, Compiler, Manifest};
+use super::options::Target;
+use crate::failure::Failure;
+use crate::{progress, terminal, toolchain};
+
+/// Name of the file of packed weights.
+const WEIGHTS: &str = "weights.safetensors";
+
+/// What is to be compiled, besides the network.
+pub(super) struct Request<'a> {
+    pub(super) options: &'a Target,
+    pub(super) settings: &'a [Setting],
+    pub(super) weights: Option<&'a Path>,
+    pub(super) state: Option<&'a str>,
+    /// The folder of the runtime's sources, as seen from the result's.
+    pub(super) runtime: Option<String>,
+    /// What the folder says of itself.
+    pub(super) earlier: Option<Manifest>,
+    pub(super) folder: &'a Path,
+}
+
+/// What comes of it.
+pub(super) struct Compilation {
+    /// All files.
+    pub(super) files: Files,
+    /// Files of an earlier compile that this one doesn't make.
+    pub(super) stale: Vec<String>,
+}
+
+/// Compiles a network.
+///
+/// # Errors
+/// What is wrong with the weights, or with NVRTC where there is one.
+pub(super) fn compile(checked: &Checked, request: &Request<'_>) -> Result<Compilation, Failure> {
+    let name = &checked.network().name;
+    let mut files = Files::new();
+    let mut manifest;
+    match request.options {
+        Target::Cpu => {
+            if let Some(weights) = request.weights {
+                return Err(Failure::file(weights, "weights are packed for the target `cuda` only")
+                    .hint("on the CPU, `kwc run` and `kwc eval` read checkpoints themselves"));
+            }
+            let planned = plan::plan(checked, &plan::Options::default()).map_err(|e| Failure::input(e.to_string()))?;
+            manifest = Manifest::new(name, "cpu", kwc_program::FORMAT_VERSION);
+            generate(&Generated::Cpu(&planned.program), request, &mut files)?;
+            insert(&mut files, "plan.txt", launches::partition_text(checked));
+            insert(&mut files, "plan.json", launches::partition_json(checked)?);
+        }
+        Target::Cuda { plan, architectures } => {
+            let network = network(checked, plan)?;
+            manifest = Manifest::new(name, "cuda", kwc_program::cuda::FORMAT_VERSION);
+            manifest.options = options(plan, architectures);
+            let weights = request.weights.map(|path| open(checked, path, request.state)).transpose()?;
+            let code = code(&network, architectures, request)?;
+            let cubins: Vec<String> = code.cubins.iter().map(|(architecture, _)| architecture.clone()).collect();
+            let form = CodeForm::Files { ptx: code.ptx.is_some(), cubins: &cubins };
+            generate(&Generated::Cuda(&network.planned.program, form), request, &mut files)?;
+            insert(&mut files, "plan.txt", launches::text(checked, &network.planned));
+            insert(&mut files, "plan.json", launches::json(checked, &network.planned)?);
+            if let Some(ptx) = code.ptx {
+                insert(&mut files, PTX_FILE, ptx);
+            }
+            for (architecture, cubin) in code.cubins {
+                files.insert(cubin_file(&architecture), Content::Bytes(cubin));
+            }
+            manifest.nvrtc = code.compiler;
+            if let Some(mut checkpoint) = weights {
+                files.insert(WEIGHTS.to_owned(), Content::Weights(Box::new(packed(&network, &mut checkpoint)?)));
+            }
+            insert(&mut files, SOURCE_FILE, network.source);
+        }
+    }
+    for Setting { name, value } in request.settings {
+        manifest.options.insert(format!("set {name}"), value.clone());
+    }
+    for (name, content) in &files {
+        let hash = content.sha256().map_err(|e| Failure::input(format!("{name} can't be hashed: {e}")))?;
+        manifest.files.insert(name.clone(), hash);
+    }
+    insert(&mut files, manifest::FILE, manifest.text()?);
+    let made_before = request.earlier.iter().flat_map(|earlier| earlier.files.keys());
+    let stale = made_before.filter(|name| !files.contains_key(*name) && request.folder.join(name).is_file());
+    let stale = stale.cloned().collect();
+    Ok(Compilation { files, stale })
+}
+
+/// Plans a network for CUDA and writes its kernels.
+///
+/// # Errors
+/// None that a spec can cause.
+pub(super) fn network(checked: &Checked, plan: &cuda::Options) -> Result<CudaNetwork, Failure> {
+    pipeline::cuda(checked, plan).map_err(|e| Failure::input(e.to_string()))
+}
+
+fn insert(files: &mut Files, name: &str, text: String) {
+    files.insert(name.to_owned(), text.into());
+}
+
+fn generate(generated: &Generated<'_>, request: &Request<'_>, files: &mut Files) -> Result<(), Failure> {
+    insert(files, "src/lib.rs", generated.lib_rs().map_err(|e| Failure::input(e.to_string()))?);
+    insert(files, "Cargo.toml", generated.cargo_toml(env!("CARGO_PKG_VERSION"), request.runtime.as_deref()));
+    Ok(())
+}
+
+/// The options of a plan, by their names on the command line.
+fn options(plan: &cuda::Options, architectures: &[String]) -> BTreeMap<String, String> {
+    let precision = match plan.precision {
+        Precision::F16 => "f16",
+        Precision::F32 => "f32",
+    };
+    let option = |name: &str, value: String| (name.to_owned(), value);
+    BTreeMap::from([
+        option("precision", precision.to_owned()),
+        option("max-batch", plan.max_batch.to_string()),
+        option("gpu", plan.gpu.name.to_owned()),
+        option("arch", architectures.join(",")),
+    ])
+}
+
+/// Opens weights and compares them with the network.
+fn open(checked: &Checked, path: &Path, state: Option<&str>) -> Result<Checkpoint, Failure> {
+    let checkpoint = Checkpoint::open(path, state)?;
+    matching::compare(&state::tensors(checked), &checkpoint)?;
+    Ok(checkpoint)
+}
+
+fn packed(network: &CudaNetwork, checkpoint: &mut Checkpoint) -> Result<PackedWeights, Failure> {
+    let program = &network.planned.program;
+    let length = program.weight_bytes;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length).map_err(|_| {
+        Failure::input(format!("out of memory: the packed weights of `{}` take {length} bytes", program.name))
+    })?;
+    bytes.resize(length, 0);
+    let bar = progress::bar("Packing weights", length);
+    pack::pack_cuda(&network.planned, checkpoint, &mut bytes, &mut |done, _| bar.set(done))?;
+    Ok(PackedWeights::new(program, bytes)?)
+}
+
+/// Compiled kernels.
+#[derive(Default)]
+struct Compiled {
+    compiler: Option<Compiler>,
+    ptx: Option<String>,
+    /// By architecture, in the order in which they were asked for.
+    cubins: Vec<(String, Vec<u8>)>,
+}
+
+/// Compiles the kernels. Without NVRTC it is what an earlier compile of the same kernels left, or nothing.
+fn code(network: &CudaNetwork, architectures: &[String], request: &Request<'_>) -> Result<Compiled, Failure> {
+    let nvrtc = match Nvrtc::find() {
+        Ok(nvrtc) => nvrtc,
+        Err(kwc_nvrtc::Error::NotFound(_)) => {
+            let kept = kept(network, architectures, request).unwrap_or_default();
+            if kept.ptx.is_some() {
+                terminal::note(
+                    "NVRTC was not found; PTX and cubins are those of an earlier compile of the same kernels",
+                    toolchain::HINT,
+                );
+            } else {
+                terminal::note(
+                    "NVRTC was not found, so there is no PTX and there are no cubins: a program that loads the network \
+                     compiles its kernels then, and needs NVRTC for that",
+                    toolchain::HINT,
+                );
+            }
+            return Ok(kept);
+        }
+        Err(error) => return Err(toolchain::failure(&error)),
+    };
+    let (major, minor) = nvrtc.version();
+    let version = format!("{major}.{minor}");
+    let bar = progress::bar("Compiling kernels", architectures.len() + 1);
+    let jobs: Vec<&str> = std::iter::once("compute_80").chain(architectures.iter().map(String::as_str)).collect();
+    let compiled: Vec<_> = jobs
+        .par_iter()
+        .map(|architecture| {
+            let output = compile_for(&nvrtc, network, architecture);
+            bar.advance(1);
+            output
+        })
+        .collect();
+    drop(bar);
+    let mut result = Compiled::default();
+    for (architecture, code) in jobs.into_iter().zip(compiled) {
+        match code? {
+            Code::Cubin(bytes) => result.cubins.push((architecture.to_owned(), bytes)),
+            Code::Ptx(text) => {
+                let lowered = ptx::lowered(&text).ok_or_else(|| {
+                    Failure::input(format!("NVRTC {version} writes PTX of no version that kwc knows"))
+                        .hint("use another version of NVRTC: see `kwc toolchain`")
+                })?;
+                let (major, minor) = lowered.version;
+                result.compiler = Some(Compiler {
+                    version: version.clone(),
+                    options: OPTIONS.map(str::to_owned).into(),
+                    ptx: format!("{major}.{minor}"),
+                    newer: lowered.newer.into_iter().collect(),
+                });
+                result.ptx = Some(lowered.text);
+            }
+        }
+    }
+    Ok(result)
+}
+
+/// PTX with the version that it needs.
+///
+/// # Errors
+/// There is no NVRTC, or it refuses the kernels.
+pub(super) fn ptx(network: &CudaNetwork) -> Result<String, Failure> {
+    let nvrtc = Nvrtc::find().map_err(|error| toolchain::failure(&error))?;
+    let written = match compile_for(&nvrtc, network, "compute_80")? {
+        Code::Ptx(text) => text,
+        Code::Cubin(_) => return Err(Failure::input("NVRTC made machine code where PTX was asked for")),
+    };
+    Ok(ptx::lowered(&written).map_or(written, |lowered| lowered.text))
+}
+
+fn compile_for(nvrtc: &Nvrtc, network: &CudaNetwork, architecture: &str) -> Result<Code, Failure> {
+    let mut options = kwc_nvrtc::Options::new(architecture);
+    options.more = OPTIONS.map(str::to_owned).into();
+    match nvrtc.compile(&network.source, SOURCE_FILE, &options) {
+        Ok(output) => Ok(output.code),
+        Err(kwc_nvrtc::Error::Source { log, .. }) => Err(fault::failure(network, architecture, &log)),
+        Err(kwc_nvrtc::Error::Options { log, .. }) => {
+            let (major, minor) = nvrtc.version();
+            Err(Failure::input(format!("NVRTC {major}.{minor} can't compile for {architecture}: {log}")).hint(
+                "leave the architecture out of `--arch` (the driver compiles the PTX for it), or use a newer NVRTC",
+            ))
+        }
+        Err(error) => Err(toolchain::failure(&error)),
+    }
+}
+
+/// What an earlier compile of the same kernels left in the folder, if all of it is there and as it was.
+fn kept(network: &CudaNetwork, architectures: &[String], request: &Request<'_>) -> Option<Compiled> {
+    let earlier = request.earlier.as_ref()?;
+    let compiler = earlier.nvrtc.clone()?;
+    let is_same = earlier.files.get(SOURCE_FILE).is_some_and(|hash| *hash == network.planned.program.source_id);
+    if !is_same || compiler.options != OPTIONS {
+        return None;
+    }
+    let read = |name: &str| {
+        let bytes = std::fs::read(request.folder.join(name)).ok()?;
+        (kwc_compiler::hash::of(&bytes) == *earlier.files.get(name)?).then_some(bytes)
+    };
+    let cubin = |architecture: &String| Some((architecture.clone(), read(&cubin_file(architecture))?));
+    Some(Compiled {
+        compiler: Some(compiler),
+        ptx: Some(String::from_utf8(read(PTX_FILE)?).ok()?),
+        cubins: architectures.iter().map(cubin).collect::<Option<_>>()?,
+    })
+}

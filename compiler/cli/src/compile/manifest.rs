@@ -1,0 +1,101 @@
+//! `manifest.json`: what a folder was compiled with, and what its files hold.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Component, Path};
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::terminal;
+
+/// Name of the file.
+pub(super) const FILE: &str = "manifest.json";
+
+/// Version of this format.
+const FORMAT: u32 = 1;
+
+/// What a folder was compiled with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Manifest {
+    /// Version of this format.
+    pub(super) format: u32,
+    /// Version of the command.
+    pub(super) kwc: String,
+    /// Version of the Program's format.
+    pub(super) program: u32,
+    /// The network's name.
+    pub(super) network: String,
+    /// `cpu` or `cuda`.
+    pub(super) target: String,
+    /// What it was compiled with, by the options' names.
+    pub(super) options: BTreeMap<String, String>,
+    /// What compiled the kernels; `None` where nothing did.
+    pub(super) nvrtc: Option<Compiler>,
+    /// SHA-256 of every other file.
+    pub(super) files: BTreeMap<String, String>,
+}
+
+/// What compiled the kernels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Compiler {
+    /// Version of NVRTC.
+    pub(super) version: String,
+    /// Its options, besides the architecture.
+    pub(super) options: Vec<String>,
+    /// Version that the PTX asks for.
+    pub(super) ptx: String,
+    /// What keeps it from asking for less than 7.0, the first version for sm_80.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) newer: Vec<String>,
+}
+
+impl Manifest {
+    /// An empty one.
+    pub(super) fn new(network: &str, target: &str, program: u32) -> Self {
+        Self {
+            format: FORMAT,
+            kwc: env!("CARGO_PKG_VERSION").to_owned(),
+            program,
+            network: network.to_owned(),
+            target: target.to_owned(),
+            options: BTreeMap::new(),
+            nvrtc: None,
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// The manifest in a folder, if it has one.
+    ///
+    /// # Errors
+    /// There is one, but it can't be read or isn't of `kwc compile`: the folder may be somebody else's.
+    pub(super) fn read(folder: &Path) -> Result<Option<Self>, Failure> {
+        let path = folder.join(FILE);
+        let foreign = |what: String| {
+            Failure::file(&path, format!("not a manifest of `kwc compile`: {what}"))
+                .hint("compile to another folder, or remove the file")
+        };
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+            Err(e) => return Err(foreign(e.to_string())),
+        };
+        let manifest: Self = serde_json::from_str(&text).map_err(|e| foreign(e.to_string()))?;
+        // A manifest names files below its folder; anything else isn't followed.
+        let is_below = |name: &String| {
+            !name.is_empty() && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
+        };
+        match manifest.files.keys().find(|name| !is_below(name)) {
+            Some(name) => Err(foreign(format!("it names `{name}`, which is not below the folder"))),
+            None => Ok(Some(manifest)),
+        }
+    }
+
+    /// Its text.
+    ///
+    /// # Errors
+    /// As [`terminal::json`].
+    pub(super) fn text(&self) -> Result<String, Failure> {
+        terminal::json(self)
+    }
+}
