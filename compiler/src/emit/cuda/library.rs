@@ -27,7 +27,7 @@ const fn file(family: Family) -> &'static str {
         Family::Conv => include_str!("library/conv.cuh"),
         Family::ConvF32 => include_str!("library/conv_f32.cuh"),
         Family::Stem => include_str!("library/stem.cuh"),
-        Family::Depthwise => "",
+        Family::Depthwise => include_str!("library/depthwise.cuh"),
         Family::Direct => include_str!("library/direct.cuh"),
         Family::Linear => include_str!("library/linear.cuh"),
         Family::Mix => include_str!("library/mix.cuh"),

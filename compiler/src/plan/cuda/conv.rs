@@ -1,5 +1,6 @@
 //! Convolutions: which kernel computes one, with which tiles.
 
+mod depthwise;
 mod direct;
 mod planar;
 mod simt;
@@ -15,6 +16,8 @@ use super::lower::Lowering;
 pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
     if stem::covers(lowering, op) {
         stem::lower(lowering, step, op);
+    } else if depthwise::covers(lowering, op) {
+        depthwise::lower(lowering, step, op);
     } else if simt::covers(lowering, op) {
         simt::lower(lowering, step, op);
     } else if tensor::covers(lowering, op) {
