@@ -11,10 +11,10 @@ use crate::golden::{
 };
 
 /// Near enough, in standard deviations of the reference.
-const TOLERANCE: f64 = 3e-5;
+pub(crate) const TOLERANCE: f64 = 3e-5;
 
 /// The spec of a golden case: layer `i` is `layers.i`, takes input `xi` and makes output `yi`.
-fn spec(case: &Value, inputs: &[&Tensor]) -> String {
+pub(crate) fn spec(case: &Value, inputs: &[&Tensor]) -> String {
     let layers = case["layers"].as_array().unwrap();
     let mut text = String::from("kwc: 1\nname: golden\ninputs:\n");
     for (i, (layer, input)) in layers.iter().zip(inputs).enumerate() {

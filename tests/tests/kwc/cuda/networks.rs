@@ -76,7 +76,8 @@ fn read(path: &Path) -> Vec<f32> {
     output.data().chunks_exact(4).map(|x| f32::from_le_bytes(x.try_into().unwrap())).collect()
 }
 
-fn relative_l2(y: &[f32], reference: &[f64]) -> f64 {
+/// Relative L2 distance.
+pub(super) fn relative_l2(y: &[f32], reference: &[f64]) -> f64 {
     assert_eq!(y.len(), reference.len());
     let square = |x: f64| x * x;
     let distance: f64 = y.iter().zip(reference).map(|(a, b)| square(f64::from(*a) - b)).sum();
