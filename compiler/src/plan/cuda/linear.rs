@@ -129,7 +129,8 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Linear) {
         epilogue: Some(epilogue),
         parameters,
         threads: u32::try_from(threads).unwrap_or(u32::MAX),
-        resident: 0,
+        // Left to itself, the assembler spills to fit more blocks than there are.
+        resident: if samples > 4 { 1 } else { 2 },
         shared_bytes: 0,
     };
     let divisor = u32::try_from(samples).unwrap_or(u32::MAX);
