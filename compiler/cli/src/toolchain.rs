@@ -95,17 +95,12 @@ fn fetch() -> Result<Nvrtc, Failure> {
 
 /// An error of NVRTC's, with a way out.
 pub(crate) fn failure(error: &kwc_nvrtc::Error) -> Failure {
-    let failure = Failure::input(error.to_string());
-    match error {
-        kwc_nvrtc::Error::NotFound(places) => {
-            Failure::input(format!("NVRTC was not found, where it was looked for:\n{}", places.to_string().trim_end()))
-                .hint(HINT)
-        }
-        kwc_nvrtc::Error::Load { .. } | kwc_nvrtc::Error::Call { .. } => {
-            failure.hint("use another NVRTC: set KWC_NVRTC to its library")
-        }
-        _ => failure,
+    if let kwc_nvrtc::Error::NotFound(places) = error {
+        let places = places.to_string();
+        return Failure::input(format!("NVRTC was not found; it was looked for at\n{}", places.trim_end())).hint(HINT);
     }
+    // The others name their way out.
+    Failure::input(error.to_string())
 }
 
 /// Has an NVRTC say what it can do.

@@ -38,23 +38,20 @@ pub fn cuda_model(program: &Program, form: CodeForm<'_>) -> Result<TokenStream, 
     let expression = constant::expression(program)?;
     let code = code(form);
     let about = format!(
-        "The network `{}` on a CUDA device, in {}. It runs up to {} samples at a time.",
+        " The network `{}` on a CUDA device, in {}. It runs up to {} samples at a time.",
         program.name,
         precision(program.precision),
         program.max_batch
     );
     let inputs = Ports::new(pairs(&program.inputs), &["batch", "outputs"]);
     let outputs = Ports::new(pairs(&program.outputs), &[]);
-    let run = format!(
-        "Runs the network on `batch` samples from the host, and waits for the results.\n\n{}\n\n# Errors\n\
-         The batch or an input has the wrong length, or the device fails.",
-        inputs.list()
+    let run = inputs.function_docs(
+        "Runs the network on `batch` samples from the host, and waits for the results.",
+        "The batch or an input has the wrong length, or the device fails.",
     );
-    let run_device = format!(
-        "Runs the network on `batch` samples that are on the device, and leaves the results there. It returns when the \
-         work is enqueued.\n\n{}\n\n# Errors\n\
-         As [`Model::run`]; a buffer is too short, or of another device.",
-        inputs.list()
+    let run_device = inputs.function_docs(
+        "Runs the network on samples that are on the device, leaves the results there, and returns when that is enqueued.",
+        "As [`Model::run`]; a buffer is too short, or of another device.",
     );
     let (parameters, fields, field_docs) = (&inputs.idents, &outputs.idents, &outputs.docs);
     let indices = 0..fields.len();
@@ -88,13 +85,13 @@ pub fn cuda_model(program: &Program, form: CodeForm<'_>) -> Result<TokenStream, 
                 cuda::Model::load(device, &PROGRAM, &CODE, weights).map(Self)
             }
 
-            #[doc = #run]
+            #(#[doc = #run])*
             pub fn run(&mut self, batch: usize, #(#parameters: &[f32]),*) -> Result<Outputs<'_>, Error> {
                 self.0.run(batch, &[#(#parameters),*])?;
                 Ok(Outputs { #(#fields: self.0.output(#indices)),* })
             }
 
-            #[doc = #run_device]
+            #(#[doc = #run_device])*
             pub fn run_device(
                 &mut self,
                 batch: usize,

@@ -7,8 +7,10 @@ mod model;
 mod names;
 pub mod package;
 mod ports;
+mod pretty;
 pub mod ptx;
 
 pub use constant::Unsupported;
 pub use cuda_model::{CodeForm, cuda_model};
-pub use model::{model, pretty};
+pub use model::model;
+pub use pretty::pretty;

@@ -31,9 +31,12 @@ impl Ports {
         this
     }
 
-    /// The documentation as a Markdown list.
-    pub(super) fn list(&self) -> String {
+    /// Lines of documentation of a function: `about`, a list of the ports, and when it fails.
+    pub(super) fn function_docs(&self, about: &str, errors: &str) -> Vec<String> {
         let items = self.idents.iter().zip(&self.docs).map(|(ident, doc)| format!("- `{ident}`: {doc}"));
-        items.collect::<Vec<_>>().join("\n")
+        let mut lines = vec![about.to_owned(), String::new()];
+        lines.extend(items);
+        lines.extend([String::new(), "# Errors".to_owned(), errors.to_owned()]);
+        lines.into_iter().map(|line| if line.is_empty() { line } else { format!(" {line}") }).collect()
     }
 }

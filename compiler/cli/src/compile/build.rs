@@ -25,6 +25,9 @@ use super::options::Target;
 use crate::failure::Failure;
 use crate::{progress, terminal, toolchain};
 
+/// What PTX is made for: the first architecture that the kernels run on.
+const PTX_TARGET: &str = "compute_80";
+
 /// Name of the file of packed weights.
 const WEIGHTS: &str = "weights.safetensors";
 
@@ -169,32 +172,39 @@ struct Compiled {
     cubins: Vec<(String, Vec<u8>)>,
 }
 
-/// Compiles the kernels. Without NVRTC it is what an earlier compile of the same kernels left, or nothing.
+/// The kernels' PTX and cubins. NVRTC does not always give the same bytes for the same source, so code that an earlier
+/// compile made of the same source, with the same version and options, is taken as it is; the rest is compiled. Without
+/// NVRTC, what was made earlier is all there is.
 fn code(network: &CudaNetwork, architectures: &[String], request: &Request<'_>) -> Result<Compiled, Failure> {
     let nvrtc = match Nvrtc::find() {
-        Ok(nvrtc) => nvrtc,
-        Err(kwc_nvrtc::Error::NotFound(_)) => {
-            let kept = kept(network, architectures, request).unwrap_or_default();
-            if kept.ptx.is_some() {
-                terminal::note(
-                    "NVRTC was not found; PTX and cubins are those of an earlier compile of the same kernels",
-                    toolchain::HINT,
-                );
-            } else {
-                terminal::note(
-                    "NVRTC was not found, so there is no PTX and there are no cubins: a program that loads the network \
-                     compiles its kernels then, and needs NVRTC for that",
-                    toolchain::HINT,
-                );
-            }
-            return Ok(kept);
-        }
+        Ok(nvrtc) => Some(nvrtc),
+        Err(kwc_nvrtc::Error::NotFound(_)) => None,
         Err(error) => return Err(toolchain::failure(&error)),
     };
-    let (major, minor) = nvrtc.version();
-    let version = format!("{major}.{minor}");
-    let bar = progress::bar("Compiling kernels", architectures.len() + 1);
-    let jobs: Vec<&str> = std::iter::once("compute_80").chain(architectures.iter().map(String::as_str)).collect();
+    let version = nvrtc.as_ref().map(|nvrtc| {
+        let (major, minor) = nvrtc.version();
+        format!("{major}.{minor}")
+    });
+    let mut result = kept(network, architectures, request, version.as_deref()).unwrap_or_default();
+    let has = |architecture: &str| result.cubins.iter().any(|(made, _)| made == architecture);
+    let mut jobs: Vec<&str> = architectures.iter().map(String::as_str).filter(|&name| !has(name)).collect();
+    if result.ptx.is_none() {
+        jobs.insert(0, PTX_TARGET);
+    }
+    let (Some(nvrtc), Some(version)) = (nvrtc, version) else {
+        if !jobs.is_empty() {
+            let missing = jobs.join(", ");
+            terminal::note(
+                &format!(
+                    "NVRTC was not found, so the kernels are not compiled for {missing}: a program that loads the network \
+                     does it then, if it finds NVRTC"
+                ),
+                toolchain::HINT,
+            );
+        }
+        return Ok(result);
+    };
+    let bar = progress::bar("Compiling kernels", jobs.len());
     let compiled: Vec<_> = jobs
         .par_iter()
         .map(|architecture| {
@@ -204,7 +214,6 @@ fn code(network: &CudaNetwork, architectures: &[String], request: &Request<'_>) 
         })
         .collect();
     drop(bar);
-    let mut result = Compiled::default();
     for (architecture, code) in jobs.into_iter().zip(compiled) {
         match code? {
             Code::Cubin(bytes) => result.cubins.push((architecture.to_owned(), bytes)),
@@ -224,6 +233,8 @@ fn code(network: &CudaNetwork, architectures: &[String], request: &Request<'_>) 
             }
         }
     }
+    // In the order in which they were asked for.
+    result.cubins.sort_by_key(|(made, _)| architectures.iter().position(|architecture| architecture == made));
     Ok(result)
 }
 
@@ -233,7 +244,7 @@ fn code(network: &CudaNetwork, architectures: &[String], request: &Request<'_>) 
 /// There is no NVRTC, or it refuses the kernels.
 pub(super) fn ptx(network: &CudaNetwork) -> Result<String, Failure> {
     let nvrtc = Nvrtc::find().map_err(|error| toolchain::failure(&error))?;
-    let written = match compile_for(&nvrtc, network, "compute_80")? {
+    let written = match compile_for(&nvrtc, network, PTX_TARGET)? {
         Code::Ptx(text) => text,
         Code::Cubin(_) => return Err(Failure::input("NVRTC made machine code where PTX was asked for")),
     };
@@ -256,12 +267,18 @@ fn compile_for(nvrtc: &Nvrtc, network: &CudaNetwork, architecture: &str) -> Resu
     }
 }
 
-/// What an earlier compile of the same kernels left in the folder, if all of it is there and as it was.
-fn kept(network: &CudaNetwork, architectures: &[String], request: &Request<'_>) -> Option<Compiled> {
+/// What an earlier compile of the same kernels left in the folder and is as it was, if the compiler was the same; any will
+/// do where there is none now. `None` without its PTX.
+fn kept(
+    network: &CudaNetwork,
+    architectures: &[String],
+    request: &Request<'_>,
+    version: Option<&str>,
+) -> Option<Compiled> {
     let earlier = request.earlier.as_ref()?;
     let compiler = earlier.nvrtc.clone()?;
     let is_same = earlier.files.get(SOURCE_FILE).is_some_and(|hash| *hash == network.planned.program.source_id);
-    if !is_same || compiler.options != OPTIONS {
+    if !is_same || compiler.options != OPTIONS || version.is_some_and(|version| version != compiler.version) {
         return None;
     }
     let read = |name: &str| {
@@ -272,6 +289,6 @@ fn kept(network: &CudaNetwork, architectures: &[String], request: &Request<'_>) 
     Some(Compiled {
         compiler: Some(compiler),
         ptx: Some(String::from_utf8(read(PTX_FILE)?).ok()?),
-        cubins: architectures.iter().map(cubin).collect::<Option<_>>()?,
+        cubins: architectures.iter().filter_map(cubin).collect(),
     })
 }

@@ -45,7 +45,7 @@ pub(super) struct Compiler {
     pub(super) options: Vec<String>,
     /// Version that the PTX asks for.
     pub(super) ptx: String,
-    /// What keeps it from asking for less than 7.0, the first version for sm_80.
+    /// What keeps it from asking for less than 7.0, the first version for `sm_80`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) newer: Vec<String>,
 }

@@ -34,10 +34,12 @@ Examples:
 
 The folder holds, for CUDA, kernels.cu, kernels.ptx (for any GPU since the A100), kernels.ARCH.cubin, and for both targets \
 a Rust crate (Cargo.toml, src/lib.rs), plan.txt, plan.json, manifest.json (versions, options, SHA-256 of every file) and, \
-with --weights, weights.safetensors. The same input gives the same bytes. Files that are as they should be are not \
-touched; files that an earlier compile made and this one doesn't are removed; all others are left alone.
+with --weights, weights.safetensors. Files that are as they should be are not touched; files that an earlier compile made \
+and this one doesn't are removed; all others are left alone.
 
-PTX and cubins are made by NVRTC, NVIDIA's compiler. Where there is none, everything else is written: see `kwc toolchain`.")]
+PTX and cubins are made by NVRTC, NVIDIA's compiler. Where there is none, everything else is written: see `kwc toolchain`. \
+NVRTC does not always give the same bytes, so code of the same kernels, version and options stays as it is in the folder. \
+Everything else is the same wherever it is made.")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     spec: SpecArguments,

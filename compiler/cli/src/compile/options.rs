@@ -24,8 +24,13 @@ pub(super) struct TargetArguments {
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(GPUS.iter().map(|gpu| gpu.name)))]
     gpu: Option<String>,
 
-    /// Architectures to make machine code for [default: sm_80,sm_86,sm_89,sm_90]
-    #[arg(long, value_delimiter = ',', value_name = "ARCH,...", value_parser = architecture)]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "ARCH,...",
+        value_parser = architecture,
+        help = "Architectures to make machine code for [default: sm_80,sm_86,sm_89,sm_90]"
+    )]
     arch: Option<Vec<String>>,
 }
 
