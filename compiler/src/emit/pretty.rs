@@ -23,7 +23,8 @@ pub fn pretty(tokens: TokenStream) -> Result<String, syn::Error> {
     for item in items {
         // Imports stand together; everything else stands apart.
         let is_use = matches!(item, Item::Use(_));
-        if !(is_use && after_use) && !text.ends_with("\n\n") {
+        let stands_together = is_use && after_use;
+        if !stands_together && !text.ends_with("\n\n") {
             text.push('\n');
         }
         after_use = is_use;
@@ -46,10 +47,11 @@ pub fn pretty(tokens: TokenStream) -> Result<String, syn::Error> {
 /// The text of a line of documentation.
 fn documentation(meta: &Meta) -> Option<String> {
     let Meta::NameValue(pair) = meta else { return None };
-    match &pair.value {
-        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) if pair.path.is_ident("doc") => Some(text.value()),
-        _ => None,
+    if !pair.path.is_ident("doc") {
+        return None;
     }
+    let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &pair.value else { return None };
+    Some(text.value())
 }
 
 /// `///text` as `/// text`.
