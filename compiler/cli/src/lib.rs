@@ -13,9 +13,11 @@ mod plan;
 mod progress;
 mod run;
 mod scores;
+mod smooth;
 mod spec;
 mod terminal;
 mod toolchain;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -31,6 +33,7 @@ Examples:
   kwc init SPEC -o FILE --seed 1          a random state, for trying a network out
   kwc run SPEC --weights W --input X      a network's output for tensors or images
   kwc eval SPEC --weights W --data DIR    a classifier's accuracy
+  kwc verify SPEC --weights W             does a GPU compute what the processor does?
   kwc toolchain                           which compiler for CUDA there is, and which GPU
 
 Exit codes:
@@ -57,6 +60,7 @@ enum Verb {
     Init(init::Arguments),
     Run(run::Arguments),
     Eval(eval::Arguments),
+    Verify(verify::Arguments),
     Toolchain(toolchain::Arguments),
 }
 
@@ -71,6 +75,7 @@ pub fn main() -> ExitCode {
         Verb::Init(arguments) => init::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Eval(arguments) => eval::run(&arguments),
+        Verb::Verify(arguments) => verify::run(&arguments),
         Verb::Toolchain(arguments) => toolchain::run(&arguments),
     };
     match result {

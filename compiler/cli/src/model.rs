@@ -106,19 +106,38 @@ impl ModelArguments {
     /// # Errors
     /// If the weights can't be read or aren't the network's, or a dump names nothing.
     pub(crate) fn open(&self, checked: &Checked, dumps: &[String], batch: usize) -> Result<Opened, Failure> {
+        if self.device == Device::Cpu && self.precision == Some(Precision::F16) {
+            return Err(Failure::input("on the processor, networks run in f32")
+                .hint("leave `--precision` out, or add `--device cuda`"));
+        }
+        self.open_on(self.device, checked, dumps, batch)
+    }
+
+    /// What a GPU stores activations and kernels in.
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision.unwrap_or(Precision::F16)
+    }
+
+    /// The same for a device of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) fn open_on(
+        &self,
+        device: Device,
+        checked: &Checked,
+        dumps: &[String],
+        batch: usize,
+    ) -> Result<Opened, Failure> {
         let failed = |error: plan::Error| Failure::input(error.to_string());
-        let target = match self.device {
+        let target = match device {
             Device::Cpu => {
-                if self.precision == Some(Precision::F16) {
-                    return Err(Failure::input("on the processor, networks run in f32")
-                        .hint("leave `--precision` out, or add `--device cuda`"));
-                }
                 let options = plan::Options { dumps: dumps.to_vec(), ..plan::Options::default() };
                 Target::Cpu(Box::new(plan::plan(checked, &options).map_err(failed)?))
             }
             Device::Cuda(ordinal) => {
                 let options = plan::cuda::Options {
-                    precision: self.precision.unwrap_or(Precision::F16).into(),
+                    precision: self.precision().into(),
                     max_batch: batch,
                     dumps: dumps.to_vec(),
                     ..plan::cuda::Options::default()

@@ -21,7 +21,7 @@ use rand_pcg::Pcg64Mcg;
 
 use super::Error;
 use super::draw::normal;
-use super::images::smooth;
+use crate::smooth::smooth;
 
 /// Samples to measure on; fewer where they would take more than [`MEMORY`].
 const SAMPLES: usize = 48;

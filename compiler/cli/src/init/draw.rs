@@ -43,7 +43,7 @@ pub(super) fn draw(checked: &Checked, rng: &mut Pcg64Mcg) -> Result<State, Error
 ///
 /// # Errors
 /// [`kwc_runtime::Error::Memory`] if there is no room for them.
-pub(super) fn normal(
+pub(crate) fn normal(
     rng: &mut Pcg64Mcg,
     mean: f32,
     deviation: f32,
@@ -58,7 +58,7 @@ pub(super) fn normal(
 }
 
 /// An empty vector that has room for so many elements.
-pub(super) fn room(elements: usize) -> Result<Vec<f32>, kwc_runtime::Error> {
+pub(crate) fn room(elements: usize) -> Result<Vec<f32>, kwc_runtime::Error> {
     let mut values = Vec::new();
     let memory = |_| kwc_runtime::Error::Memory { what: "the random values", elements };
     values.try_reserve_exact(elements).map_err(memory)?;

@@ -1,8 +1,7 @@
 //! `kwc init`: a random state that is worth running.
 
 mod condition;
-mod draw;
-mod images;
+pub(crate) mod draw;
 
 use std::path::{Path, PathBuf};
 

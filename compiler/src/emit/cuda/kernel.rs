@@ -22,10 +22,8 @@ pub(super) fn emit(writer: &mut Writer, kernel: &Kernel, symbol: &str, layers: &
         }
     });
     let parameters: Vec<String> = kernel.parameters.iter().filter(|p| p.used).map(parameter).collect();
-    let bounds = match kernel.resident {
-        0 => kernel.threads.to_string(),
-        resident => format!("{}, {resident}", kernel.threads),
-    };
+    // Without a number of blocks, the compiler spills registers to make room for more of them.
+    let bounds = format!("{}, {}", kernel.threads, kernel.resident);
     let head = format!("extern \"C\" __global__ void __launch_bounds__({bounds}) {symbol}({})", parameters.join(", "));
     writer.block(&head, "}", |writer| {
         let arguments: Vec<&str> = kernel.parameters.iter().map(|p| if p.used { p.name } else { "nullptr" }).collect();

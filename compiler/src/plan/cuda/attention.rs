@@ -192,7 +192,7 @@ fn hidden(
 
 fn kernel(family: Family, constants: Vec<(&'static str, Constant)>, parameters: Vec<Parameter>) -> Kernel {
     let threads = u32::try_from(THREADS).unwrap_or(u32::MAX);
-    Kernel { family, constants, epilogue: None, parameters, threads, resident: 0, shared_bytes: 0 }
+    Kernel { family, constants, epilogue: None, parameters, threads, resident: 1, shared_bytes: 0 }
 }
 
 fn vector(name: &'static str, argument: Option<Argument>) -> Parameter {

@@ -49,7 +49,7 @@ fn partial_sums(lowering: &mut Lowering<'_>, step: &Step, op: &GlobalAverage) ->
         epilogue: None,
         parameters,
         threads: u32::try_from(THREADS).unwrap_or(u32::MAX),
-        resident: 0,
+        resident: 1,
         shared_bytes: 0,
     };
     let extent = |blocks: usize| Extent::fixed(u32::try_from(blocks).unwrap_or(u32::MAX));
@@ -86,7 +86,7 @@ pub(super) fn finish(lowering: &mut Lowering<'_>, layer: &str, sums: Sums) -> Ma
         epilogue: None,
         parameters,
         threads: u32::try_from(THREADS).unwrap_or(u32::MAX),
-        resident: 0,
+        resident: 1,
         shared_bytes: 0,
     };
     let bytes = Amount::per_sample(sums.parts * sums.pitch * Element::F32.bytes() + map.bytes());

@@ -20,7 +20,7 @@ pub(super) fn blocks(threads_per_sample: usize) -> Extent {
 
 /// A kernel of plain threads: no shared memory, and no wish for residence.
 pub(super) fn kernel(family: Family, constants: Vec<(&'static str, Constant)>, parameters: Vec<Parameter>) -> Kernel {
-    Kernel { family, constants, epilogue: None, parameters, threads: THREADS, resident: 0, shared_bytes: 0 }
+    Kernel { family, constants, epilogue: None, parameters, threads: THREADS, resident: 1, shared_bytes: 0 }
 }
 
 /// A parameter that is used.

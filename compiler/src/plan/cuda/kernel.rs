@@ -20,7 +20,7 @@ pub struct Kernel {
     pub parameters: Vec<Parameter>,
     /// Threads of a block.
     pub threads: u32,
-    /// Blocks that a multiprocessor shall hold at once (`__launch_bounds__`); 0 leaves it to the compiler.
+    /// Blocks that a multiprocessor shall hold at once (`__launch_bounds__`), at least 1: the registers are shared out so.
     pub resident: u32,
     /// Dynamic shared memory, bytes.
     pub shared_bytes: u32,

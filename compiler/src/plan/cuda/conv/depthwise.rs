@@ -72,7 +72,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
         epilogue: Some(epilogue),
         parameters: operands.parameters(),
         threads: number(THREADS),
-        resident: 0,
+        resident: 1,
         shared_bytes: 0,
     };
     let useful = Amount::per_sample(planar::out_positions(op) * op.out_channels * window);

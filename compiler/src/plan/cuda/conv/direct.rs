@@ -96,7 +96,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
         epilogue: Some(epilogue),
         parameters,
         threads: THREADS,
-        resident: 0,
+        resident: 1,
         shared_bytes: 0,
     };
     let grid = [blocks(output.elements()), Extent::ONE, Extent::ONE];

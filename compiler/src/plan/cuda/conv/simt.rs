@@ -77,7 +77,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
         epilogue: Some(epilogue),
         parameters: operands.parameters(),
         threads: number(tile.threads()),
-        resident: 0,
+        resident: 1,
         shared_bytes: 0,
     };
     let terms = op.in_channels * window;

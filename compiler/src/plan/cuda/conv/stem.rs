@@ -108,7 +108,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
         epilogue: Some(epilogue),
         parameters: operands.parameters(),
         threads: number(POSITIONS),
-        resident: 0,
+        resident: 1,
         shared_bytes: 0,
     };
     let port_bytes = port.channels * port.positions * Element::F32.bytes();

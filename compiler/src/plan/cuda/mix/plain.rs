@@ -39,7 +39,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, product: &Product,
         epilogue: None,
         parameters: product.parameters(element),
         threads: THREADS,
-        resident: 0,
+        resident: 1,
         shared_bytes: 0,
     };
     lowering.launch(&step.layer, kernel, grid, &product.arguments(), work);

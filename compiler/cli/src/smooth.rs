@@ -1,10 +1,10 @@
-//! Random inputs: what statistics are measured on. They are smooth, as images are, and some of them grainy: so that the
+//! Random inputs: what statistics are measured on, and devices compared. They are smooth, as images are, and some of them grainy: so that the
 //! statistics hold for inputs of either kind.
 
 use kwc_compiler::ir::{ChannelOrder, Shape};
 use rand_pcg::Pcg64Mcg;
 
-use super::draw::{normal, room};
+use crate::init::draw::{normal, room};
 
 /// Points per dimension of the coarse and of the fine grid that an image is interpolated from.
 const GRIDS: [(usize, f32); 2] = [(4, 1.0), (13, 0.4)];
@@ -17,7 +17,7 @@ const GRAIN: [f32; 4] = [0.0, 0.0, 0.3, 1.0];
 ///
 /// # Errors
 /// [`kwc_runtime::Error::Memory`] if there is no room for them.
-pub(super) fn smooth(shape: &Shape, count: usize, rng: &mut Pcg64Mcg) -> Result<Vec<f32>, kwc_runtime::Error> {
+pub(crate) fn smooth(shape: &Shape, count: usize, rng: &mut Pcg64Mcg) -> Result<Vec<f32>, kwc_runtime::Error> {
     let positions = shape.positions();
     let mut all = room(count.saturating_mul(shape.elements()))?;
     for &grain in GRAIN.iter().cycle().take(count) {

@@ -1,0 +1,243 @@
+//! `kwc verify`: whether a GPU computes what the processor does.
+
+mod compare;
+mod text;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use kwc_compiler::check::Checked;
+use kwc_compiler::ir::{Network, ValueId};
+use rand_pcg::Pcg64Mcg;
+use rand_pcg::rand_core::SeedableRng as _;
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::inputs::Inputs;
+use crate::model::{Device, Model, ModelArguments, Precision};
+use crate::output::Output;
+use crate::spec::SpecArguments;
+use crate::terminal::{self, Format};
+use crate::{progress, smooth};
+use compare::Comparison;
+
+/// Relative error of an output up to which a GPU is right, in single and in half precision.
+const TOLERANCES: (f64, f64) = (1e-4, 5e-2);
+
+/// Compare what a GPU computes with what the processor computes, layer by layer
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "kwc verify <SPEC> --weights <FILE> [OPTIONS]",
+    mut_arg("device", |device| device.default_value("cuda")),
+    after_help = "\
+Examples:
+  kwc verify specs/resnet18.yaml --weights kw.pth
+  kwc verify specs/resnet18.yaml --weights kw.pth --input x.safetensors --report report.json
+  kwc init SPEC -o W && kwc verify SPEC --weights W --precision f32
+
+The network runs twice on either device: as it runs in use, for its outputs, and unfused, for the result of every module. \
+An error is relative: |gpu - cpu| / |cpu| over all values (L2). In half precision, values that became infinite or not a \
+number are counted as overflow, and those that the processor has below 2^-14, where f16 has fewer digits, as underflow.
+
+The exit code is 1 if an output's error is above the tolerance."
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    spec: SpecArguments,
+
+    #[command(flatten)]
+    model: ModelArguments,
+
+    /// A .safetensors file, or images [default: random smooth inputs]
+    #[arg(long, short, num_args = 1.., value_name = "FILE")]
+    input: Vec<PathBuf>,
+
+    /// Random samples, where there is no `--input`
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    samples: u16,
+
+    /// Which random samples
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    seed: u64,
+
+    /// Largest relative error of an output [default: 1e-4 in f32, 5e-2 in f16]
+    #[arg(long, value_name = "X")]
+    tolerance: Option<f64>,
+
+    /// Layers to show, those with the largest errors first; 0 shows all, in the order in which they run
+    #[arg(long, default_value_t = 12, value_name = "N")]
+    top: usize,
+
+    /// Where to write all figures, as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// What a comparison found.
+#[derive(Debug, Serialize)]
+struct Report {
+    kwc: &'static str,
+    network: String,
+    device: String,
+    precision: &'static str,
+    samples: usize,
+    tolerance: f64,
+    /// Whether every output is within the tolerance.
+    right: bool,
+    outputs: Vec<Comparison>,
+    /// In the order in which they run; errors of earlier layers are in those of later ones.
+    layers: Vec<Comparison>,
+}
+
+/// Runs the network on both devices and prints how far they are apart.
+///
+/// # Errors
+/// What is wrong with the spec, the weights, the input or the device; [`Failure::Input`] if an output is not within the
+/// tolerance.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let device = match arguments.model.device {
+        Device::Cuda(_) => arguments.model.device,
+        Device::Cpu => {
+            return Err(Failure::input("the processor is what the device is compared with")
+                .hint("leave `--device` out, or name a GPU: `--device cuda:1`"));
+        }
+    };
+    let report_file = arguments.report.as_ref().map(|path| {
+        let mut inputs: Vec<&Path> = arguments.input.iter().map(PathBuf::as_path).collect();
+        inputs.extend([Path::new(&arguments.spec.spec), arguments.model.weights.as_path()]);
+        Output::at(path, &inputs)
+    });
+    let report_file = report_file.transpose()?;
+    let checked = arguments.spec.load()?;
+    let (samples, inputs) = samples(arguments, &checked)?;
+    let (precision, tolerance) = match arguments.model.precision() {
+        Precision::F32 => ("f32", TOLERANCES.0),
+        Precision::F16 => ("f16", TOLERANCES.1),
+    };
+    let tolerance = arguments.tolerance.unwrap_or(tolerance);
+    let outputs = outputs(&arguments.model, device, &checked, samples, &inputs)?;
+    let layers = layers(&arguments.model, device, &checked, samples, &inputs)?;
+    let right = outputs.iter().all(|output| output.relative_error <= tolerance);
+    let report = Report {
+        kwc: env!("CARGO_PKG_VERSION"),
+        network: checked.network().name.clone(),
+        device: device.to_string(),
+        precision,
+        samples,
+        tolerance,
+        right,
+        outputs,
+        layers,
+    };
+    if let Some(file) = &report_file {
+        let text = terminal::json(&report)?;
+        file.write(|file| file.write_all(text.as_bytes()))?;
+    }
+    match arguments.format {
+        Format::Json => terminal::print_json(&report)?,
+        Format::Text => terminal::print(&text::draw(&report, arguments.top))?,
+    }
+    if right {
+        return Ok(());
+    }
+    let worst = report.outputs.iter().map(|output| output.relative_error).fold(0.0, f64::max);
+    Err(Failure::input(format!("the outputs differ by {worst:.2e}, more than {tolerance:.2e}"))
+        .hint("the first layer with a large error is where to look; `--precision f32` tells rounding from mistakes"))
+}
+
+/// The samples to compare on: their number, and one vector per input.
+fn samples(arguments: &Arguments, checked: &Checked) -> Result<(usize, Vec<Vec<f32>>), Failure> {
+    let network = checked.network();
+    if !arguments.input.is_empty() {
+        let mut inputs = Inputs::open(&arguments.input, network)?;
+        let samples = inputs.samples();
+        return Ok((samples, inputs.read(0..samples)?));
+    }
+    let samples = usize::from(arguments.samples);
+    let mut rng = Pcg64Mcg::seed_from_u64(arguments.seed);
+    let inputs = network.inputs.iter().map(|port| smooth::smooth(&network.value(port.value).shape, samples, &mut rng));
+    Ok((samples, inputs.collect::<Result<_, _>>()?))
+}
+
+/// The outputs as they are computed in use: fused, all samples at a time.
+fn outputs(
+    model: &ModelArguments,
+    device: Device,
+    checked: &Checked,
+    samples: usize,
+    inputs: &[Vec<f32>],
+) -> Result<Vec<Comparison>, Failure> {
+    // The GPU first: a machine without one says so at once.
+    let mut gpu = model.open_on(device, checked, &[], samples)?.load()?;
+    gpu.run(samples, inputs.to_vec())?;
+    let mut cpu = model.open_on(Device::Cpu, checked, &[], samples)?.load()?;
+    cpu.run(samples, inputs.to_vec())?;
+    let (ports, _) = cpu.ports();
+    let compared = ports.iter().enumerate().map(|(index, port)| {
+        let mut comparison = Comparison::new(port.name, port.shape);
+        comparison.add(gpu.output(index), cpu.output(index));
+        comparison.finish()
+    });
+    Ok(compared.collect())
+}
+
+/// The results of all modules, one sample at a time.
+fn layers(
+    model: &ModelArguments,
+    device: Device,
+    checked: &Checked,
+    samples: usize,
+    inputs: &[Vec<f32>],
+) -> Result<Vec<Comparison>, Failure> {
+    let paths = modules(checked.network());
+    let mut gpu = model.open_on(device, checked, &paths, 1)?.load()?;
+    let mut cpu = model.open_on(Device::Cpu, checked, &paths, 1)?.load()?;
+    let mut comparisons: Vec<Comparison> =
+        cpu.ports().1.iter().map(|port| Comparison::new(port.name, port.shape)).collect();
+    let bar = progress::bar("Comparing layers", samples);
+    for sample in 0..samples {
+        let inputs: Vec<Vec<f32>> = inputs
+            .iter()
+            .map(|input| {
+                let length = input.len() / samples;
+                input[sample * length..(sample + 1) * length].to_vec()
+            })
+            .collect();
+        run_both(&mut gpu, &mut cpu, inputs)?;
+        for (index, comparison) in comparisons.iter_mut().enumerate() {
+            comparison.add(gpu.dump(index), cpu.dump(index));
+        }
+        bar.advance(1);
+    }
+    drop(bar);
+    Ok(comparisons.into_iter().map(Comparison::finish).collect())
+}
+
+fn run_both(gpu: &mut Model, cpu: &mut Model, inputs: Vec<Vec<f32>>) -> Result<(), Failure> {
+    gpu.run(1, inputs.clone())?;
+    cpu.run(1, inputs)
+}
+
+/// Paths of all modules in the order in which they run, and of the attentions; one path for each value.
+fn modules(network: &Network) -> Vec<String> {
+    let mut of_value: Vec<(ValueId, &str)> = Vec::new();
+    for (path, &value) in &network.paths {
+        // Of several names, the longest is nearest to the layer.
+        match of_value.iter_mut().find(|(other, _)| *other == value) {
+            Some((_, known)) if known.len() < path.len() => *known = path,
+            Some(_) => {}
+            None => of_value.push((value, path)),
+        }
+    }
+    of_value.sort_by_key(|(value, _)| *value);
+    let attention = |value: ValueId| {
+        let layer = network.value(value).producer.map(|id| network.layer(id))?;
+        layer.op.warehouse().map(|_| format!("{}.attention", kwc_compiler::state::module_path(layer)))
+    };
+    let both = of_value.iter().flat_map(|&(value, path)| attention(value).into_iter().chain([path.to_owned()]));
+    both.collect()
+}
