@@ -59,13 +59,12 @@ __device__ __forceinline__ void load8(const float* from, float (&x)[8]) {
   x[4] = high.x, x[5] = high.y, x[6] = high.z, x[7] = high.w;
 }
 
+// To global memory. PTX, because the compiler splits the store of a vector where it knows more of some elements than of
+// others.
 __device__ __forceinline__ void store8(half* to, const float (&x)[8]) {
-  uint4 words;
-  words.x = pack(x[0], x[1]);
-  words.y = pack(x[2], x[3]);
-  words.z = pack(x[4], x[5]);
-  words.w = pack(x[6], x[7]);
-  *reinterpret_cast<uint4*>(to) = words;
+  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "r"(pack(x[0], x[1])),
+               "r"(pack(x[2], x[3])), "r"(pack(x[4], x[5])), "r"(pack(x[6], x[7]))
+               : "memory");
 }
 
 __device__ __forceinline__ void store8(float* to, const float (&x)[8]) {

@@ -134,9 +134,9 @@ fn work(
     // Each tile of channels reads all pixels of its windows, each tile of positions all weights of its channels.
     let pixels = inside(op, 1) * inside(op, 2) * input.pitch * bytes * c_tiles;
     let weights = problem.columns * terms * bytes * p_tiles;
-    // Each warp that finishes channels reads their scale and shift.
+    // Each warp that finishes channels reads their scale and shift, in two accesses of half a sector each.
     let vectors = usize::from(epilogue.scale) + usize::from(epilogue.shift);
-    let vectors = vectors * p_tiles * output.pitch * 4 * tiles.threads() / 32;
+    let vectors = vectors * p_tiles * output.pitch * 4 * 2 * tiles.threads() / 32;
     let shared =
         if tiles.parts > 1 { 2 * tiles.parts * p_tiles * c_tiles * tiles.c_tile * tiles.p_tile * 4 } else { 0 };
     let moved = Amount::per_sample(pixels + weights + output.bytes() + added + sums + vectors + shared);

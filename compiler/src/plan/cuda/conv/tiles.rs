@@ -39,11 +39,11 @@ pub(super) struct Tiles {
 }
 
 /// Warps over channels and positions.
-const WARPS: [(usize, usize); 5] = [(1, 4), (2, 2), (4, 1), (4, 2), (2, 4)];
+const WARPS: [(usize, usize); 6] = [(1, 4), (2, 2), (4, 1), (4, 2), (2, 4), (8, 1)];
 /// Terms of a step, and steps in shared memory: about as many bytes on their way in each.
 const STEPS: [(usize, usize); 2] = [(32, 4), (64, 3)];
 /// Sums of a thread: more would leave too few registers at 128 each.
-const MAX_SUMS: usize = 64;
+const MAX_SUMS: usize = 72;
 const MAX_POSITIONS: usize = 128;
 /// Registers of a thread beside sums and weights: addresses, pixels, what a copy needs.
 const OTHER_REGISTERS: usize = 56;
@@ -62,6 +62,8 @@ const COPY_LATENCY: f64 = 700.0;
 const GATHER_LATENCY: f64 = 2500.0;
 /// Bytes a cycle between one multiprocessor and the L2 cache.
 const PORT: f64 = 64.0;
+/// What moving bytes costs where it isn't the bound: of two choices that are as fast, the one that moves less.
+const IMPATIENCE: f64 = 0.2;
 
 impl Tiles {
     pub(super) const fn threads(&self) -> usize {
@@ -138,7 +140,8 @@ impl Tiles {
         let wave = |blocks: usize| if blocks == 0 { 0.0 } else { alone.max(busy * blocks as f64) };
         let cycles = (most / resident) as f64 * wave(resident) + wave(most % resident);
         let moved = blocks as f64 * copied * steps + tiles as f64 * (c * p * 2.0 + gathered);
-        (cycles / clock).max(moved / gpu.l2)
+        let transfer = moved / gpu.l2;
+        (cycles / clock).max(transfer) + IMPATIENCE * transfer
     }
 }
 
