@@ -11,6 +11,7 @@ use std::fmt;
 
 pub mod checkpoint;
 mod error;
+mod fold;
 pub mod matching;
 mod memory;
 pub mod pack;

@@ -1,10 +1,11 @@
 //! Packing: from the tensors of a checkpoint to the layouts that a Program names.
 //!
 //! Tensors are read in pieces, straight to their places where the layout allows it: beside the packed block, packing holds
-//! no more than about a million elements and a few vectors of one value per channel.
+//! no more than about a million elements and a few vectors of one value per channel, and for CUDA one weight in `f32`.
 
 use kwc_program::cuda::Element;
 
+use super::fold::fold;
 use super::{Error, Tensors};
 use crate::plan::cuda::Base;
 use crate::plan::{Affine, Planned, Recipe, cuda, packed_order};
@@ -46,6 +47,7 @@ pub fn pack_cuda(
         match &recipe.base {
             Base::Recipe(recipe) => make(recipe, tensors, &mut base)?,
             Base::Values(values) => base.copy_from_slice(values),
+            Base::Folded(parts) => fold(parts, tensors, &mut base)?,
         }
         let mut ordered = vec![0.0; weight.shape.iter().product()];
         recipe.order.apply(&base, &mut ordered);
@@ -77,7 +79,7 @@ pub fn make(recipe: &Recipe, tensors: &mut dyn Tensors, out: &mut [f32]) -> Resu
         Recipe::Copy { tensor } => tensors.read(tensor, 0, out),
         Recipe::Rows { tensor, rows, affine } => {
             tensors.read(tensor, 0, out)?;
-            let (scale, _) = fold(affine, *rows, tensors)?;
+            let (scale, _) = affine_of(affine, *rows, tensors)?;
             let columns = out.len() / rows;
             for (row, factor) in out.chunks_exact_mut(columns).zip(&scale) {
                 for x in row {
@@ -87,12 +89,12 @@ pub fn make(recipe: &Recipe, tensors: &mut dyn Tensors, out: &mut [f32]) -> Resu
             Ok(())
         }
         Recipe::Scale(affine) => {
-            let (scale, _) = fold(affine, out.len(), tensors)?;
+            let (scale, _) = affine_of(affine, out.len(), tensors)?;
             store(&scale, out);
             Ok(())
         }
         Recipe::Shift(affine) => {
-            let (_, shift) = fold(affine, out.len(), tensors)?;
+            let (_, shift) = affine_of(affine, out.len(), tensors)?;
             store(&shift, out);
             Ok(())
         }
@@ -131,7 +133,7 @@ fn transpose_cell(from: &[f32], to: &mut [f32], row: usize, cell_out: usize, cel
 }
 
 /// The factor and the term per channel that a chain of maps amounts to.
-fn fold(affine: &[Affine], channels: usize, tensors: &mut dyn Tensors) -> Result<(Vec<f64>, Vec<f64>), Error> {
+fn affine_of(affine: &[Affine], channels: usize, tensors: &mut dyn Tensors) -> Result<(Vec<f64>, Vec<f64>), Error> {
     let mut scale = vec![1.0; channels];
     let mut shift = vec![0.0; channels];
     let mut vector = |name: &str| -> Result<Vec<f32>, Error> {

@@ -234,7 +234,7 @@ pub enum AttentionNorm {
 ///
 /// `fc2` gives per mixture `[local | rank | 1]`. The row of logits is
 /// `[nonlocal[..start] | local | nonlocal[start..] | null] + bias`, with `nonlocal = fc3 * rank part`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Basis {
     /// The layer's own cells.
     pub local: usize,

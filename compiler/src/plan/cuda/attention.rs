@@ -10,6 +10,7 @@ use kwc_program::{Attention as AttentionOp, AttentionNorm, Basis, Step, WeightId
 use super::elementwise::used;
 use super::kernel::{Constant, Family, Kernel, Parameter, ParameterKind};
 use super::lower::Lowering;
+use super::mix;
 use super::storage::{Attention, Storage, padded};
 use super::weights::{Base, Order, PackRecipe};
 use super::work::{Amount, Work};
@@ -70,9 +71,11 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
     });
 
     let element = lowering.element();
-    let pitch = padded(op.cells);
+    let folded = mix::folded(lowering, op);
+    let cells = folded.map_or(op.cells, |basis| mix::folded_cells(&basis, op.mixtures));
+    let pitch = padded(cells);
     let output = lowering.allocate(op.mixtures * pitch * element.bytes());
-    let stored = Attention { buffer: output, element, mixtures: op.mixtures, cells: op.cells, pitch };
+    let stored = Attention { buffer: output, element, mixtures: op.mixtures, cells, pitch, folded };
     lowering.store(op.output, Storage::Attention(stored));
 
     let source = hidden.unwrap_or(average.argument);
@@ -93,6 +96,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
         ("RANK", rank.into()),
         ("NONLOCAL_PITCH", padded(op.cells - local).into()),
         ("TEMPERATURE", Constant::Float(op.temperature.as_ref().map_or(0.0, |temperature| temperature.t))),
+        ("FOLDED", folded.is_some().into()),
         ("Output", element.into()),
         ("OUT_PITCH", pitch.into()),
     ]);

@@ -9,13 +9,16 @@ mod tensor;
 mod tiles;
 
 use kwc_program::cuda::{Argument, Element};
-use kwc_program::{BufferId, Mix, Step};
+use kwc_program::{Attention as AttentionOp, Basis, BufferId, Mix, Op, Step, WeightId};
 
 use super::elementwise::used;
 use super::kernel::{Constant, Parameter, ParameterKind};
 use super::lower::Lowering;
 use super::storage::{Mixed, Storage, padded};
-use super::weights::Order;
+use super::weights::{Base, Fold, Order, PackRecipe};
+
+/// Layout of a warehouse.
+const LAYOUT: &str = "[cells * cell_spatial * cell_in, cell_out]";
 
 /// A product to launch.
 struct Product {
@@ -59,6 +62,39 @@ impl Product {
     }
 }
 
+/// Cells of [`Fold`].
+pub(super) const fn folded_cells(basis: &Basis, mixtures: usize) -> usize {
+    basis.local + basis.rank + mixtures
+}
+
+/// The basis of an attention, if it is folded into the layer's cells: where that leaves fewer cells to read and to mix.
+/// Blending with a temperature, and a caller who wants the attention, need one over the cells of the warehouse.
+pub(super) fn folded(lowering: &Lowering<'_>, op: &AttentionOp) -> Option<Basis> {
+    let is_fewer = |basis: &Basis| folded_cells(basis, op.mixtures) < op.cells;
+    let mut steps = lowering.steps.program.steps.iter();
+    let is_gathered = steps.any(|step| matches!(&step.op, Op::GatherRows(gather) if gather.input == op.output));
+    op.basis.filter(|basis| is_fewer(basis) && op.temperature.is_none() && !is_gathered)
+}
+
+/// Packs the cells that a layer mixes if its basis is folded in.
+fn folded_warehouse(lowering: &mut Lowering<'_>, step: &Step, op: &Mix, basis: &Basis, order: Order) -> Argument {
+    let recipe = |weight: WeightId| lowering.steps.recipes[weight.0 as usize].clone();
+    let fold = Fold {
+        warehouse: recipe(op.warehouse),
+        fc3: recipe(basis.fc3),
+        bias: recipe(basis.bias),
+        cells: op.cells,
+        cell: op.cell,
+        local: basis.local,
+        start_cell: basis.start_cell,
+        rank: basis.rank,
+        mixtures: op.mixtures,
+    };
+    let elements = folded_cells(basis, op.mixtures) * op.cell;
+    let recipe = PackRecipe { base: Base::Folded(fold), elements, order, element: lowering.element() };
+    Argument::Weight(lowering.pack(format!("{}.attention.folded", step.layer), recipe, LAYOUT))
+}
+
 /// Adds the launch of a layer's mixing.
 pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Mix) {
     let attention = lowering.read_attention(op.attention);
@@ -66,8 +102,10 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Mix) {
     let pitch = padded(cell_out);
     let order = Order::Rows { width: cell_out, pitch };
     let element = lowering.element();
-    let layout = "[cells * cell_spatial * cell_in, cell_out]";
-    let warehouse = Argument::Weight(lowering.weight(op.warehouse, order, element, layout));
+    let warehouse = match attention.folded {
+        Some(basis) => folded_warehouse(lowering, step, op, &basis, order),
+        None => Argument::Weight(lowering.weight(op.warehouse, order, element, LAYOUT)),
+    };
     let cell = op.cell / cell_out * pitch;
     let buffer = lowering.allocate(op.mixtures * cell * element.bytes());
     let mixed = Mixed { buffer, element, block: cell_out, pitch, elements: op.mixtures * cell };
@@ -78,7 +116,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Mix) {
         warehouse,
         output: buffer,
         mixtures: op.mixtures,
-        cells: op.cells,
+        cells: attention.cells,
         cell,
     };
     let launched = match element {

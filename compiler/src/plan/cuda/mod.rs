@@ -30,7 +30,7 @@ use kwc_program::cuda::{FORMAT_VERSION, Precision, Program, Variant};
 
 pub use gpu::{GPUS, Gpu};
 pub use kernel::{Constant, Epilogue, Family, Kernel, Parameter, ParameterKind};
-pub use weights::{Base, Order, PackRecipe};
+pub use weights::{Base, Fold, Order, PackRecipe};
 pub use work::Work;
 
 use super::Error;

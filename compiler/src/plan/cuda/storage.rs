@@ -1,7 +1,7 @@
 //! How what the steps compute is stored on the device.
 
 use kwc_program::cuda::{Argument, CHANNELS, Element};
-use kwc_program::{BufferId, WeightId};
+use kwc_program::{Basis, BufferId, WeightId};
 
 /// What a buffer of the steps holds, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,9 @@ pub(super) struct Sums {
 }
 
 /// An attention, `[mixtures, pitch]` per sample, without the null cell; zeros in the padding. Mixtures are in packed order.
+///
+/// One with a folded basis is over the cells of [`super::weights::Fold`] instead of the warehouse's: a mixture's logits of
+/// its local cells and of the basis, and 1 for its own constant part, all over its normaliser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Attention {
     pub buffer: BufferId,
@@ -71,6 +74,8 @@ pub(super) struct Attention {
     pub cells: usize,
     /// Elements from one mixture to the next: [`padded`] cells.
     pub pitch: usize,
+    /// The basis that is folded into the cells.
+    pub folded: Option<Basis>,
 }
 
 /// A mixed kernel. With `K = in_channels / groups * positions`, one sample's is `[C_out / block, K, pitch]`.

@@ -35,6 +35,33 @@ pub enum Base {
     Recipe(Recipe),
     /// These values, whatever the checkpoint.
     Values(Vec<f32>),
+    /// A warehouse with a layer's basis folded in.
+    Folded(Fold),
+}
+
+/// The cells that a layer with a non-local basis mixes if the basis is folded into the warehouse, `[local + rank + mixtures]`
+/// of them: the layer's own cells; for each row of the basis, `sum over nonlocal j of fc3[j, q] * e_j`; and for each mixture,
+/// in packed order, its constant part, `sum over nonlocal j of bias[i, j] * e_j`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fold {
+    /// The warehouse, `[cells, cell]`.
+    pub warehouse: Recipe,
+    /// `[cells - local, rank]`
+    pub fc3: Recipe,
+    /// `[mixtures, cells + 1]`
+    pub bias: Recipe,
+    /// Cells of the warehouse.
+    pub cells: usize,
+    /// Elements of a cell.
+    pub cell: usize,
+    /// The layer's own cells.
+    pub local: usize,
+    /// The first of them.
+    pub start_cell: usize,
+    /// Rank of the basis.
+    pub rank: usize,
+    /// Mixtures of the layer.
+    pub mixtures: usize,
 }
 
 /// From the CPU's order to a kernel's. What is padding is zero.

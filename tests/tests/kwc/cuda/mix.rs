@@ -3,6 +3,7 @@
 use kwc_program::cuda::Precision::{F16, F32};
 
 use super::compare::assert_agrees;
+use super::device::Ran;
 
 /// A dynamic layer of its own warehouse, whose cells are parts of its kernel.
 fn spec(channels: usize, warehouse: &str, conv: &str) -> String {
@@ -48,4 +49,34 @@ fn cuda_mixing_reads_a_warehouse_once() {
     assert_eq!((counters.bank_conflicts, counters.local), (0, 0));
     // Whole tiles: cells in steps of at most 16 more.
     assert!(counters.tensor_multiply_adds <= 8 * 9 * 16384 * 128, "{}", counters.tensor_multiply_adds);
+}
+
+/// Three layers share a warehouse with a basis: mixing runs over fewer cells where the basis is folded in, and over all of
+/// them where the caller asks for the attention.
+#[test]
+fn cuda_mixing_with_a_folded_basis() {
+    let spec = "
+kwc: 1
+name: folded
+input: { channels: 16, height: 3, width: 3 }
+warehouses: { budget: 8, basis_ratio: 1/16, cell_in_ratio: 1/2, cell_out_ratio: 1/2 }
+layers:
+  - conv: { name: a, out: 16, kernel: 1, warehouse: w }
+  - conv: { name: b, out: 16, kernel: 3, padding: 1, warehouse: w }
+  - conv: { name: c, out: 16, kernel: 1, warehouse: w }
+";
+    for batch in [1, 5] {
+        assert_agrees(spec, F32, batch, &[]);
+        let folded = products(&assert_agrees(spec, F16, batch, &[]));
+        let whole = products(&assert_agrees(spec, F16, batch, &["a.attention", "b.attention", "c.attention"]));
+        assert_eq!((folded.len(), whole.len()), (3, 3));
+        // The first layer has 4 of the 44 mixtures.
+        assert!(2 * folded[0] < whole[0], "{folded:?} of {whole:?} multiply-adds");
+    }
+}
+
+/// Multiply-adds of each mixing.
+fn products(ran: &Ran) -> Vec<u64> {
+    let mixed = ran.launches.iter().filter(|(kernel, _)| kernel.starts_with("mix_"));
+    mixed.map(|(_, counters)| counters.tensor_multiply_adds).collect()
 }

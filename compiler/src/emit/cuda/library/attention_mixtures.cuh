@@ -3,7 +3,8 @@
 // A block makes PER_BLOCK mixtures of one sample (y), from the average or, with HIDDEN_GIVEN, from the hidden units.
 // K: as attention.cuh, and LAYER_NORM, EPSILON, MIXTURES, PER_BLOCK, CELLS; ROWS and ROW_PITCH, the logits that fc2 makes of
 // a mixture; LOCAL, START, RANK and NONLOCAL_PITCH of the basis (RANK is 0 without one); TEMPERATURE (0 without one);
-// Output and OUT_PITCH of the attention.
+// Output and OUT_PITCH of the attention; FOLDED, whether it is over cells that have the basis folded in: [LOCAL | RANK |
+// MIXTURES], the last of which are constant parts, each for one mixture.
 //
 // Layouts: fc1 [HIDDEN][CHANNEL_PITCH], fc2 [MIXTURES][HIDDEN][ROW_PITCH], fc2_bias [MIXTURES][ROWS],
 // fc3 [RANK][NONLOCAL_PITCH], bias [MIXTURES][CELLS + 1], output [MIXTURES][OUT_PITCH].
@@ -109,7 +110,15 @@ __device__ void run(const typename K::Average* source, const float* fc1, const f
     const int mixture = index / K::OUT_PITCH, cell = index % K::OUT_PITCH;
     if (first + mixture >= K::MIXTURES) break;
     float alpha = 0.0f;
-    if (cell < K::CELLS) {
+    if constexpr (K::FOLDED) {
+      float x = cell - K::LOCAL - K::RANK == first + mixture ? 1.0f : 0.0f;
+      if (cell < K::LOCAL) {
+        x = logits[mixture][K::START + cell];
+      } else if (cell < K::LOCAL + K::RANK) {
+        x = rows[mixture][cell];
+      }
+      alpha = x * norms[mixture];
+    } else if (cell < K::CELLS) {
       alpha = (K::RANK > 0 ? logits[mixture][cell] : rows[mixture][cell]) * norms[mixture];
       if constexpr (K::TEMPERATURE > 0.0f) {
         const float target = beta[first + mixture] == cell ? 1.0f : 0.0f;
