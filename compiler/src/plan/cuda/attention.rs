@@ -3,6 +3,9 @@
 //! A block makes the attention of some mixtures of one sample. It needs all hidden units, which are few: each block
 //! computes them anew from the average, so that nothing waits for another launch. That reads `fc1` once per block from the
 //! L2 cache; where this costs more than a launch does, the hidden units have a launch of their own.
+//!
+//! The model behind it: blocks read from the L2 cache, each multiprocessor what its port lets through, all together what the
+//! cache gives. The rest of a block's time is much the same however the mixtures are divided.
 
 use kwc_program::cuda::{Argument, Element, Extent};
 use kwc_program::{Attention as AttentionOp, AttentionNorm, Basis, Step, WeightId};
@@ -15,23 +18,70 @@ use super::storage::{Attention, Storage, padded};
 use super::weights::{Base, Order, PackRecipe};
 use super::work::{Amount, Work};
 
-/// Threads of a block.
-const THREADS: usize = 256;
-/// Logits that a block makes at least, where there are as many.
-const LOGITS: usize = 512;
+/// Threads of a block that has little to do.
+const FEW: usize = 256;
+/// Threads of a block that has much to do.
+const MANY: usize = 512;
+/// Vectors of four weights that a thread of a small block multiplies at most.
+const VECTORS: usize = 16;
+/// Shared memory of a block, bytes.
+const SHARED: usize = 48 << 10;
 /// Bytes that a multiprocessor takes from the L2 cache in one cycle, on every GPU from Ampere on.
 const L2_PORT: f64 = 64.0;
-/// Launches that computing the hidden units anew may cost before they get one of their own: it has to start, too, and then
-/// to read its part of `fc1`.
+/// What a launch of the hidden units costs beside its reading, in launches: it waits for the one before it, and has to get
+/// its first weights.
 const PATIENCE: f64 = 2.0;
 
-/// Whether the hidden units get a launch of their own: reading `fc1` in each of so many blocks takes longer than that.
-fn is_apart(lowering: &Lowering<'_>, op: &AttentionOp, blocks: usize) -> bool {
+/// Seconds that blocks take to read so many bytes each.
+fn seconds(lowering: &Lowering<'_>, blocks: usize, bytes: usize) -> f64 {
     let gpu = lowering.options.gpu;
-    let bytes = (op.hidden * padded(op.channels) * 4) as f64;
-    let readers = (blocks * lowering.batch).min(gpu.multiprocessors as usize) as f64;
+    let blocks = blocks * lowering.batch;
+    let multiprocessors = gpu.multiprocessors as usize;
+    let readers = blocks.min(multiprocessors) as f64;
     let clock = gpu.issue / 4.0;
-    bytes / (L2_PORT * clock).min(gpu.l2 / readers) > PATIENCE * gpu.launch
+    let each = (L2_PORT * clock).min(gpu.l2 / readers);
+    (blocks.div_ceil(multiprocessors) * bytes) as f64 / each
+}
+
+/// How the mixtures are divided among blocks.
+#[derive(Debug, Clone, Copy)]
+struct Division {
+    /// Whether the hidden units have a launch of their own.
+    apart: bool,
+    /// Mixtures of a block.
+    per_block: usize,
+}
+
+/// The division that takes least time, by the model.
+fn divide(lowering: &Lowering<'_>, op: &AttentionOp, average: &Average, rows: usize) -> Division {
+    let fc1 = op.hidden * padded(op.channels) * 4;
+    let sums = average.bytes();
+    let basis = op.basis.map_or(0, |basis| basis.rank * padded(op.cells - basis.local) * 4);
+    let bias = if op.basis.is_some() { op.cells + 1 } else { padded(rows) };
+    let mixture = (op.hidden * padded(rows) + bias) * 4;
+    let expanded = if op.basis.is_some() { (op.cells + 1) * 4 } else { 0 };
+    // Shared memory: the average, the hidden units, and of each mixture its logits. Slices of few logits take no more than
+    // 16 bytes a thread.
+    let fixed = (padded(op.channels) + op.hidden) * 4 + MANY * 16;
+    let fits = |per_block: usize| fixed + per_block * (padded(rows) * 4 + expanded) <= SHARED;
+    let best = |before: usize| {
+        let time = |&per_block: &usize| {
+            let blocks = op.mixtures.div_ceil(per_block);
+            seconds(lowering, blocks, before + basis + per_block * mixture)
+        };
+        let sizes = (1..=op.mixtures).filter(|&per_block| per_block == 1 || fits(per_block));
+        let best = sizes.min_by(|a, b| time(a).total_cmp(&time(b))).unwrap_or(1);
+        (best, time(&best))
+    };
+    let (together, together_time) = best(fc1 + sums);
+    let (apart, apart_time) = best(op.hidden * 4);
+    let units = FEW / 32;
+    let hidden_time = seconds(lowering, op.hidden.div_ceil(units), fc1.div_ceil(op.hidden) * units + sums);
+    if together_time > apart_time + hidden_time + PATIENCE * lowering.options.gpu.launch {
+        Division { apart: true, per_block: apart }
+    } else {
+        Division { apart: false, per_block: together }
+    }
 }
 
 /// The average that an attention starts from.
@@ -44,14 +94,21 @@ struct Average {
     positions: usize,
 }
 
+impl Average {
+    /// Bytes of one sample.
+    fn bytes(&self) -> usize {
+        self.parts * self.pitch * self.element.bytes()
+    }
+}
+
 /// Adds the launches of an attention.
 pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) {
     let average = average(lowering, step, op);
-    let fc1 = operand(lowering, op.fc1, Order::Rows { width: op.channels, pitch: padded(op.channels) });
+    let fc1_order = Order::Rows { width: op.channels, pitch: padded(op.channels) };
+    let fc1 = operand(lowering, op.fc1, fc1_order, "[hidden, channels]");
     let fc1_bias = op.fc1_bias.map(|weight| lowering.vector(weight));
-    let per_block = LOGITS.div_ceil(op.cells + 1).min(op.mixtures);
-    let blocks = op.mixtures.div_ceil(per_block);
-    let apart = is_apart(lowering, op, blocks);
+    let rows = op.basis.map_or(op.cells + 1, |basis| basis.local + basis.rank + 1);
+    let Division { apart, per_block } = divide(lowering, op, &average, rows);
     let hidden = apart.then(|| hidden(lowering, step, op, &average, fc1, fc1_bias));
     let (layer_norm, epsilon, norm) = match op.norm {
         AttentionNorm::Batch { scale, shift } => (false, 0.0, [scale, shift]),
@@ -59,15 +116,17 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
     };
     let [norm_scale, norm_shift] = norm.map(|weight| lowering.vector(weight));
 
-    let rows = op.basis.map_or(op.cells + 1, |basis| basis.local + basis.rank + 1);
-    let fc2 = operand(lowering, op.fc2, Order::Blocks { rows, columns: op.hidden, pitch: padded(rows) });
-    let fc2_bias = op.fc2_bias.map(|weight| operand(lowering, weight, Order::Same));
-    let basis = op.basis.map(|basis| basis_operands(lowering, op, basis));
+    let fc2_order = Order::Blocks { rows, columns: op.hidden, pitch: padded(rows) };
+    let fc2 = operand(lowering, op.fc2, fc2_order, "[mixtures, hidden, logits]");
+    let bias_order = Order::Rows { width: rows, pitch: padded(rows) };
+    let fc2_bias = op.fc2_bias.map(|weight| operand(lowering, weight, bias_order, "[mixtures, logits]"));
+    let [fc3, start, bias] = match op.basis {
+        Some(basis) => basis_operands(lowering, step, op, basis).map(Some),
+        None => [None; 3],
+    };
     let beta = op.temperature.as_ref().map(|temperature| {
-        let values = temperature.beta.iter().map(|&column| column as f32).collect();
-        let recipe =
-            PackRecipe { base: Base::Values(values), elements: op.mixtures, order: Order::Same, element: Element::F32 };
-        Argument::Weight(lowering.pack(format!("{}.attention.beta", step.layer), recipe, "[mixtures]"))
+        let columns = temperature.beta.iter().map(|&column| column as f32).collect();
+        values(lowering, format!("{}.attention.beta", step.layer), columns, "[mixtures]")
     });
 
     let element = lowering.element();
@@ -80,7 +139,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
 
     let source = hidden.unwrap_or(average.argument);
     let source_element = if apart { Element::F32 } else { average.element };
-    let (local, start, rank) = op.basis.map_or((0, 0, 0), |basis| (basis.local, basis.start_cell, basis.rank));
+    let (local, rank) = op.basis.map_or((0, 0), |basis| (basis.local, basis.rank));
     let mut constants = average_constants(op, &average, source_element);
     constants.extend([
         ("HIDDEN_GIVEN", apart.into()),
@@ -92,7 +151,6 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
         ("ROWS", rows.into()),
         ("ROW_PITCH", padded(rows).into()),
         ("LOCAL", local.into()),
-        ("START", start.into()),
         ("RANK", rank.into()),
         ("NONLOCAL_PITCH", padded(op.cells - local).into()),
         ("TEMPERATURE", Constant::Float(op.temperature.as_ref().map_or(0.0, |temperature| temperature.t))),
@@ -102,7 +160,6 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
     ]);
     let fc1 = (!apart).then_some(fc1);
     let fc1_bias = fc1_bias.filter(|_| !apart);
-    let (fc3, bias) = basis.unzip();
     let parameters = vec![
         used("average", ParameterKind::Input(source_element)),
         vector("fc1", fc1),
@@ -112,6 +169,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
         vector("fc2", Some(fc2)),
         vector("fc2_bias", fc2_bias),
         vector("fc3", fc3),
+        vector("start", start),
         vector("bias", bias),
         vector("beta", beta),
         used("output", ParameterKind::Output(element)),
@@ -125,13 +183,17 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
         Some(fc2),
         fc2_bias,
         fc3,
+        start,
         bias,
         beta,
         Some(Argument::Buffer(output)),
     ];
+    let blocks = op.mixtures.div_ceil(per_block);
     let grid = [Extent::fixed(u32::try_from(blocks).unwrap_or(u32::MAX)), Extent::BATCH, Extent::ONE];
+    let fc1_vectors = if apart { 0 } else { op.hidden * padded(op.channels) / 4 };
+    let threads = threads(fc1_vectors + per_block * op.hidden * padded(rows) / 4);
     let work = work(op, &average, rows, (!apart).then_some(blocks), mixture_bytes(op, rows, pitch * element.bytes()));
-    let kernel = kernel(Family::AttentionMixtures, constants, parameters);
+    let kernel = kernel(Family::AttentionMixtures, constants, parameters, threads);
     lowering.launch(&step.layer, kernel, grid, &arguments, work);
 }
 
@@ -180,22 +242,30 @@ fn hidden(
     let output = Argument::Buffer(buffer);
     let arguments = [Some(average.argument), Some(fc1), fc1_bias, Some(output)];
     // A warp makes one hidden unit.
-    let blocks = op.hidden.div_ceil(THREADS / 32);
+    let blocks = op.hidden.div_ceil(FEW / 32);
     let grid = [Extent::fixed(u32::try_from(blocks).unwrap_or(u32::MAX)), Extent::BATCH, Extent::ONE];
-    let bytes = Amount::fixed(op.hidden * padded(op.channels) * 4)
-        + Amount::per_sample(average.parts * average.pitch * average.element.bytes() + op.hidden * 4);
-    let moved = Amount::per_sample(
-        op.hidden * padded(op.channels) * 4 + blocks * average.parts * average.pitch * average.element.bytes(),
-    );
+    let bytes =
+        Amount::fixed(op.hidden * padded(op.channels) * 4) + Amount::per_sample(average.bytes() + op.hidden * 4);
+    let moved = Amount::per_sample(op.hidden * padded(op.channels) * 4 + blocks * average.bytes());
     let useful = Amount::per_sample(op.hidden * op.channels);
     let work = Work { useful, padded: useful, tensor: false, compulsory: bytes, moved };
-    let kernel = kernel(Family::AttentionHidden, average_constants(op, average, average.element), parameters);
+    let kernel = kernel(Family::AttentionHidden, average_constants(op, average, average.element), parameters, FEW);
     lowering.launch(&step.layer, kernel, grid, &arguments, work);
     output
 }
 
-fn kernel(family: Family, constants: Vec<(&'static str, Constant)>, parameters: Vec<Parameter>) -> Kernel {
-    let threads = u32::try_from(THREADS).unwrap_or(u32::MAX);
+/// Threads of a block that multiplies so many vectors of four weights.
+const fn threads(vectors: usize) -> usize {
+    if vectors > FEW * VECTORS { MANY } else { FEW }
+}
+
+fn kernel(
+    family: Family,
+    constants: Vec<(&'static str, Constant)>,
+    parameters: Vec<Parameter>,
+    threads: usize,
+) -> Kernel {
+    let threads = u32::try_from(threads).unwrap_or(u32::MAX);
     Kernel { family, constants, epilogue: None, parameters, threads, resident: 1, shared_bytes: 0 }
 }
 
@@ -203,27 +273,33 @@ fn vector(name: &'static str, argument: Option<Argument>) -> Parameter {
     Parameter { name, kind: ParameterKind::Input(Element::F32), used: argument.is_some() }
 }
 
-fn operand(lowering: &mut Lowering<'_>, weight: WeightId, order: Order) -> Argument {
-    let layout = match order {
-        Order::Rows { .. } => "[hidden, channels]",
-        Order::Blocks { .. } => "[mixtures, hidden, logits]",
-        Order::Transposed { .. } => "[rank, cells]",
-        Order::Same | Order::Padded { .. } | Order::Kernel { .. } | Order::Outer { .. } => "[mixtures, logits]",
-    };
+fn operand(lowering: &mut Lowering<'_>, weight: WeightId, order: Order, layout: &'static str) -> Argument {
     Argument::Weight(lowering.weight(weight, order, Element::F32, layout))
 }
 
-/// `fc3` and the bias of a basis.
-fn basis_operands(lowering: &mut Lowering<'_>, op: &AttentionOp, basis: Basis) -> (Argument, Argument) {
+/// A weight of known values.
+fn values(lowering: &mut Lowering<'_>, name: String, values: Vec<f32>, layout: &'static str) -> Argument {
+    let elements = values.len();
+    let recipe = PackRecipe { base: Base::Values(values), elements, order: Order::Same, element: Element::F32 };
+    Argument::Weight(lowering.pack(name, recipe, layout))
+}
+
+/// `fc3`, the layer's first own cell, and the bias of a basis. The cell is no constant, so that layers that differ in
+/// nothing else have one kernel.
+fn basis_operands(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp, basis: Basis) -> [Argument; 3] {
     let rows = op.cells - basis.local;
-    let fc3 = operand(lowering, basis.fc3, Order::Transposed { rows, pitch: padded(rows) });
-    (fc3, operand(lowering, basis.bias, Order::Same))
+    let order = Order::Transposed { rows, pitch: padded(rows) };
+    let fc3 = operand(lowering, basis.fc3, order, "[rank, cells]");
+    let start = vec![basis.start_cell as f32];
+    let start = values(lowering, format!("{}.attention.start_cell", step.layer), start, "[1]");
+    [fc3, start, operand(lowering, basis.bias, Order::Same, "[mixtures, logits]")]
 }
 
 /// Bytes of what the mixtures' part reads once, and of the attention that it writes.
 fn mixture_bytes(op: &AttentionOp, rows: usize, attention: usize) -> Amount {
-    let basis = op.basis.map_or(0, |basis| basis.rank * (op.cells - basis.local) + op.mixtures * (op.cells + 1));
-    Amount::fixed((op.mixtures * rows * op.hidden + basis) * 4) + Amount::per_sample(op.mixtures * attention)
+    let basis = op.basis.map_or(0, |basis| basis.rank * (op.cells - basis.local));
+    let bias = op.mixtures * (op.cells + 1);
+    Amount::fixed((op.mixtures * rows * op.hidden + basis + bias) * 4) + Amount::per_sample(op.mixtures * attention)
 }
 
 /// Work of the mixtures' launch; with the hidden units, that is with so many blocks that compute them, or without.
@@ -231,7 +307,7 @@ fn work(op: &AttentionOp, average: &Average, rows: usize, blocks: Option<usize>,
     let basis = op.basis.map_or(0, |basis| op.mixtures * basis.rank * (op.cells - basis.local));
     let fc1 = op.hidden * op.channels;
     let fc2 = op.mixtures * rows * op.hidden + basis;
-    let sums = average.parts * average.pitch * average.element.bytes();
+    let sums = average.bytes();
     let (useful, padded, once, moved) = match blocks {
         Some(blocks) => (
             fc1 + fc2,

@@ -1,6 +1,7 @@
 // Parts of the attention function that both of its families use: the average, and products with it.
 //
-// K: Average (type of the partial sums), CHANNELS, CHANNEL_PITCH, PARTS, PART_PITCH, POSITIONS, HIDDEN.
+// K: Average (type of the partial sums), CHANNELS, CHANNEL_PITCH, PARTS, PART_PITCH, POSITIONS, HIDDEN. fc1 is
+// [HIDDEN][CHANNEL_PITCH], zeros in the padding.
 
 namespace kwc {
 
@@ -11,33 +12,132 @@ __device__ __forceinline__ float warp_sum(float x) {
   return x;
 }
 
-// The average over all positions, zeros in the padding. `sums` are this sample's.
-template <class K>
-__device__ __forceinline__ void average_channels(const typename K::Average* sums, float* average) {
-  for (int channel = threadIdx.x; channel < K::CHANNEL_PITCH; channel += K::THREADS) {
-    float sum = 0.0f;
-    if (channel < K::CHANNELS) {
-      for (int part = 0; part < K::PARTS; ++part) sum += to_float(sums[part * K::PART_PITCH + channel]);
-    }
-    average[channel] = sum * (1.0f / K::POSITIONS);
-  }
+__device__ __forceinline__ float4 load4(const float* from) { return *reinterpret_cast<const float4*>(from); }
+
+__device__ __forceinline__ float4 load4(const half* from) {
+  const uint2 words = *reinterpret_cast<const uint2*>(from);
+  float4 x;
+  unpack(words.x, x.x, x.y);
+  unpack(words.y, x.z, x.w);
+  return x;
 }
 
-// One hidden unit before its norm: row `unit` of fc1 times the average, by a warp.
-template <class K>
-__device__ __forceinline__ float hidden_unit(const float* fc1, const float* fc1_bias, const float* average, int unit) {
-  const float4* row = reinterpret_cast<const float4*>(fc1 + (long long)unit * K::CHANNEL_PITCH);
-  float sum = 0.0f;
-  for (int quarter = threadIdx.x % 32; quarter < K::CHANNEL_PITCH / 4; quarter += 32) {
-    const float4 weights = row[quarter];
-    const float* values = average + 4 * quarter;
-    sum = fmaf(weights.x, values[0], sum);
-    sum = fmaf(weights.y, values[1], sum);
-    sum = fmaf(weights.z, values[2], sum);
-    sum = fmaf(weights.w, values[3], sum);
-  }
-  sum = warp_sum(sum);
-  return fc1_bias ? sum + fc1_bias[unit] : sum;
+// Four sums of products, of four weights and one value.
+__device__ __forceinline__ void add_scaled(float4& sums, float4 weights, float value) {
+  sums.x = fmaf(weights.x, value, sums.x);
+  sums.y = fmaf(weights.y, value, sums.y);
+  sums.z = fmaf(weights.z, value, sums.z);
+  sums.w = fmaf(weights.w, value, sums.w);
 }
+
+// The average of a sample over all positions. A thread adds up four channels of every so many parts; then the groups of
+// threads are added in order.
+template <class K>
+struct AverageChannels {
+  static constexpr int COLUMNS = K::CHANNEL_PITCH / 4, FIT = K::THREADS / COLUMNS;
+  static constexpr int GROUPS = FIT < 1 ? 1 : FIT < K::PARTS ? FIT : K::PARTS;
+  static constexpr int ROUNDS = (K::PARTS + GROUPS - 1) / GROUPS;
+  // Floats of shared memory for the groups' sums.
+  static constexpr int SCRATCH = GROUPS > 1 ? GROUPS * K::CHANNEL_PITCH : 0;
+
+  static __device__ __forceinline__ float scaled(float sum, int channel) {
+    return channel < K::CHANNELS ? sum * (1.0f / K::POSITIONS) : 0.0f;
+  }
+
+  // All threads see the average when this returns.
+  static __device__ __forceinline__ void make(const typename K::Average* sums, float* average, float* scratch) {
+    for (int index = threadIdx.x; index < GROUPS * COLUMNS; index += K::THREADS) {
+      const int group = index / COLUMNS, channel = index % COLUMNS * 4;
+      float4 total = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+#pragma unroll 8
+      for (int round = 0; round < ROUNDS; ++round) {
+        const int part = group + round * GROUPS;
+        if (part < K::PARTS) add_scaled(total, load4(sums + part * K::PART_PITCH + channel), 1.0f);
+      }
+      if constexpr (GROUPS == 1) {
+        total = make_float4(scaled(total.x, channel), scaled(total.y, channel + 1), scaled(total.z, channel + 2),
+                            scaled(total.w, channel + 3));
+      }
+      reinterpret_cast<float4*>(GROUPS > 1 ? scratch : average)[index] = total;
+    }
+    __syncthreads();
+    if constexpr (GROUPS > 1) {
+      for (int channel = threadIdx.x; channel < K::CHANNEL_PITCH; channel += K::THREADS) {
+        float sum = 0.0f;
+#pragma unroll 8
+        for (int group = 0; group < GROUPS; ++group) sum += scratch[group * K::CHANNEL_PITCH + channel];
+        average[channel] = scaled(sum, channel);
+      }
+      __syncthreads();
+    }
+  }
+};
+
+// Hidden units before their norm: UNITS rows of fc1 for each warp times the average. A warp makes unit `first`, and then
+// every WARPS-th one, a few at once; a chunk is what it loads for these before it computes, the next one ahead of that.
+template <class K, int UNITS>
+struct HiddenUnits {
+  static constexpr int WARPS = K::THREADS / 32, QUADS = K::CHANNEL_PITCH / 4, STEPS = (QUADS + 31) / 32;
+  static constexpr int AT_ONCE = UNITS < 4 ? UNITS : 4;
+  static constexpr int DEPTH = STEPS < 8 / AT_ONCE ? STEPS : 8 / AT_ONCE;
+  static constexpr int CHUNKS_EACH = (STEPS + DEPTH - 1) / DEPTH;
+  static constexpr int CHUNKS = (UNITS + AT_ONCE - 1) / AT_ONCE * CHUNKS_EACH;
+
+  float4 weights[AT_ONCE][DEPTH];
+
+  static __device__ __forceinline__ int unit(int first, int chunk, int i) {
+    return first + (chunk / CHUNKS_EACH * AT_ONCE + i) * WARPS;
+  }
+
+  static __device__ __forceinline__ int quad(int chunk, int step) {
+    return (chunk % CHUNKS_EACH * DEPTH + step) * 32 + threadIdx.x % 32;
+  }
+
+  __device__ __forceinline__ void load(const float* fc1, int first, int chunk) {
+#pragma unroll
+    for (int i = 0; i < AT_ONCE; ++i) {
+#pragma unroll
+      for (int step = 0; step < DEPTH; ++step) {
+        const bool inside = unit(first, chunk, i) < K::HIDDEN && quad(chunk, step) < QUADS;
+        weights[i][step] = inside ? load4(fc1 + unit(first, chunk, i) * K::CHANNEL_PITCH + 4 * quad(chunk, step))
+                                  : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+      }
+    }
+  }
+
+  // All chunks, the first of which is loaded. `output` gets this block's units, from `base` on.
+  __device__ __forceinline__ void run(const float* fc1, const float* fc1_bias, const float* average, int first, int base,
+                                      float* output) {
+    float sums[AT_ONCE] = {};
+#pragma unroll 2
+    for (int chunk = 0; chunk < CHUNKS; ++chunk) {
+      const HiddenUnits now = *this;
+      if (chunk + 1 < CHUNKS) load(fc1, first, chunk + 1);
+#pragma unroll
+      for (int step = 0; step < DEPTH; ++step) {
+        if (quad(chunk, step) < QUADS) {
+          const float4 values = load4(average + 4 * quad(chunk, step));
+#pragma unroll
+          for (int i = 0; i < AT_ONCE; ++i) {
+            sums[i] = fmaf(now.weights[i][step].x, values.x, sums[i]);
+            sums[i] = fmaf(now.weights[i][step].y, values.y, sums[i]);
+            sums[i] = fmaf(now.weights[i][step].z, values.z, sums[i]);
+            sums[i] = fmaf(now.weights[i][step].w, values.w, sums[i]);
+          }
+        }
+      }
+      if ((chunk + 1) % CHUNKS_EACH == 0) {
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; ++i) sums[i] = warp_sum(sums[i]);
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; ++i) {
+          const int to = unit(first, chunk, i);
+          if (threadIdx.x % 32 == i && to < K::HIDDEN) output[to - base] = fc1_bias ? sums[i] + fc1_bias[to] : sums[i];
+          sums[i] = 0.0f;
+        }
+      }
+    }
+  }
+};
 
 }  // namespace kwc

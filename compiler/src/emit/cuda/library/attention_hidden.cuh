@@ -6,14 +6,14 @@ namespace kwc::attention_hidden {
 
 template <class K>
 __device__ void run(const typename K::Average* sums, const float* fc1, const float* fc1_bias, float* output) {
-  constexpr int PITCH = (K::HIDDEN + 7) / 8 * 8;
+  constexpr int PITCH = (K::HIDDEN + 7) / 8 * 8, SCRATCH = AverageChannels<K>::SCRATCH;
   __shared__ __align__(16) float average[K::CHANNEL_PITCH];
-  average_channels<K>(sums + (long long)blockIdx.y * K::PARTS * K::PART_PITCH, average);
-  __syncthreads();
+  __shared__ __align__(16) float scratch[SCRATCH > 0 ? SCRATCH : 4];
   const int unit = blockIdx.x * (K::THREADS / 32) + threadIdx.x / 32;
-  if (unit >= K::HIDDEN) return;
-  const float x = hidden_unit<K>(fc1, fc1_bias, average, unit);
-  if (threadIdx.x % 32 == 0) output[blockIdx.y * PITCH + unit] = x;
+  HiddenUnits<K, 1> units;
+  units.load(fc1, unit, 0);
+  AverageChannels<K>::make(sums + (long long)blockIdx.y * K::PARTS * K::PART_PITCH, average, scratch);
+  units.run(fc1, fc1_bias, average, unit, 0, output + blockIdx.y * PITCH);
 }
 
 }  // namespace kwc::attention_hidden
