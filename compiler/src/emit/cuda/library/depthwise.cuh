@@ -72,7 +72,7 @@ __device__ void run(const typename K::Element* input, const typename K::Element*
 
   if constexpr (K::SUMS) {
     __shared__ __align__(16) float partial[ROWS][K::COLUMNS * 8];
-    store8(&partial[row][8 * column], total);
+    store8_shared(&partial[row][8 * column], total);
     __syncthreads();
     for (int index = threadIdx.x; index < K::COLUMNS * 8; index += K::THREADS) {
       const int to = 8 * blockIdx.y * K::COLUMNS + index;

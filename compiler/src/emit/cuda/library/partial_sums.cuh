@@ -23,7 +23,7 @@ __device__ void run(const typename K::Element* input, float* sums) {
       for (int i = 0; i < 8; ++i) sum[i] += x[i];
     }
   }
-  store8(&partial[row][8 * column], sum);
+  store8_shared(&partial[row][8 * column], sum);
   __syncthreads();
   for (int index = threadIdx.x; index < K::COLUMNS * 8; index += K::THREADS) {
     const int to = 8 * blockIdx.x * K::COLUMNS + index;

@@ -59,8 +59,14 @@ __device__ __forceinline__ void load8(const float* from, float (&x)[8]) {
   x[4] = high.x, x[5] = high.y, x[6] = high.z, x[7] = high.w;
 }
 
-// To global memory. PTX, because the compiler splits the store of a vector where it knows more of some elements than of
-// others.
+// Stores to global memory, aligned to 16 bytes. PTX, because the compiler splits the store of a vector where it knows more
+// of some elements than of others.
+__device__ __forceinline__ void store4(float* to, const float (&x)[4]) {
+  asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "f"(x[0]), "f"(x[1]),
+               "f"(x[2]), "f"(x[3])
+               : "memory");
+}
+
 __device__ __forceinline__ void store8(half* to, const float (&x)[8]) {
   asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "r"(pack(x[0], x[1])),
                "r"(pack(x[2], x[3])), "r"(pack(x[4], x[5])), "r"(pack(x[6], x[7]))
@@ -68,16 +74,14 @@ __device__ __forceinline__ void store8(half* to, const float (&x)[8]) {
 }
 
 __device__ __forceinline__ void store8(float* to, const float (&x)[8]) {
-  reinterpret_cast<float4*>(to)[0] = make_float4(x[0], x[1], x[2], x[3]);
-  reinterpret_cast<float4*>(to)[1] = make_float4(x[4], x[5], x[6], x[7]);
+  store4(to, {x[0], x[1], x[2], x[3]});
+  store4(to + 4, {x[4], x[5], x[6], x[7]});
 }
 
-// Four floats in global memory, aligned to 16 bytes. PTX, because the compiler splits the store of a vector where it knows
-// more of some elements than of others.
-__device__ __forceinline__ void store4(float* to, const float (&x)[4]) {
-  asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "f"(x[0]), "f"(x[1]),
-               "f"(x[2]), "f"(x[3])
-               : "memory");
+// The same to shared memory.
+__device__ __forceinline__ void store8_shared(float* to, const float (&x)[8]) {
+  reinterpret_cast<float4*>(to)[0] = make_float4(x[0], x[1], x[2], x[3]);
+  reinterpret_cast<float4*>(to)[1] = make_float4(x[4], x[5], x[6], x[7]);
 }
 
 // The exact one: x * (1 + erf(x / sqrt 2)) / 2.
