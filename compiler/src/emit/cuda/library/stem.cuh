@@ -36,7 +36,10 @@ struct Sizes {
   static constexpr int IMAGE = round_up(K::IN_CHANNELS * IMAGE_H * IMAGE_PITCH, 16 / sizeof(E));
   // Rows of half precision start at different banks, as the matrices that are loaded of them need.
   static constexpr int KERNEL_PITCH = TENSOR<E> ? K::TILE_CHANNELS + 8 : K::TILE_CHANNELS;
-  static constexpr int RESULT_PITCH = K::TILE_CHANNELS + 4;
+  // The upper halves of all octets of results stand behind the lower ones, so that neither writing pairs nor reading quads
+  // of them meets the same bank twice.
+  static constexpr int RESULT_UPPER = K::TILE_CHANNELS / 2 + 4;
+  static constexpr int RESULT_PITCH = K::TILE_CHANNELS + 8;
   static constexpr int OPERAND_BYTES = (IMAGE + DEPTH * KERNEL_PITCH) * sizeof(E);
   static constexpr int RESULT_BYTES = POSITIONS * RESULT_PITCH * 4;
   static constexpr int BYTES = OPERAND_BYTES > RESULT_BYTES ? OPERAND_BYTES : RESULT_BYTES;
@@ -44,6 +47,12 @@ struct Sizes {
   static constexpr int TILES_H = (K::OUT_H + K::TILE_H - 1) / K::TILE_H;
   static_assert(K::TILE_H * K::TILE_W == POSITIONS && K::THREADS == POSITIONS);
 };
+
+// Where the results of a channel of the tile are.
+template <class K>
+__device__ __forceinline__ int result_offset(int channel) {
+  return channel / 8 * 4 + channel % 4 + (channel % 8 < 4 ? 0 : Sizes<K>::RESULT_UPPER);
+}
 
 __device__ __forceinline__ void store_pair(half* to, float low, float high) {
   *reinterpret_cast<unsigned*>(to) = pack(low, high);
@@ -181,7 +190,7 @@ __device__ __forceinline__ void multiply(half* shared, float* results) {
   for (int m = 0; m < 2; ++m) {
 #pragma unroll
     for (int n = 0; n < 2 * PAIRS; ++n) {
-      float* to = results + (32 * warp + 16 * m + group) * S::RESULT_PITCH + 8 * n + term;
+      float* to = results + (32 * warp + 16 * m + group) * S::RESULT_PITCH + result_offset<K>(8 * n + term);
       store_pair(to, sums[m][n][0], sums[m][n][1]);
       store_pair(to + 8 * S::RESULT_PITCH, sums[m][n][2], sums[m][n][3]);
     }
@@ -226,7 +235,7 @@ __device__ __forceinline__ void multiply(float* shared, float* results) {
   for (int p = 0; p < 8; ++p) {
 #pragma unroll
     for (int pair = 0; pair < PAIRS; ++pair) {
-      float* to = results + (group + 16 * p) * S::RESULT_PITCH + 16 * pair + channel;
+      float* to = results + (group + 16 * p) * S::RESULT_PITCH + result_offset<K>(16 * pair + channel);
       store_pair(to, sums[p][pair][0], sums[p][pair][1]);
     }
   }
@@ -259,8 +268,10 @@ __device__ void run(const float* input, const typename K::Element* kernel, const
       const int h = out_h + position / K::TILE_W, w = out_w + position % K::TILE_W;
       if (h >= K::OUT_H || w >= K::OUT_W) continue;
       const long long at = ((long long)sample * (K::OUT_H * K::OUT_W) + h * K::OUT_W + w) * K::OUT_PITCH + first;
-      float x[8];
-      load8(results + position * S::RESULT_PITCH + 8 * octet, x);
+      const float* from = results + position * S::RESULT_PITCH + 4 * octet;
+      const float4 low = *reinterpret_cast<const float4*>(from);
+      const float4 high = *reinterpret_cast<const float4*>(from + S::RESULT_UPPER);
+      float x[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
       finish8<K>(x, first, K::OUT_CHANNELS, scale, shift, add, at);
       store8(output + at, x);
       for (int i = 0; i < 8; ++i) totals[i] += x[i];

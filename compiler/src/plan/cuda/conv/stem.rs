@@ -62,7 +62,7 @@ fn tile(op: &Conv, element: Element) -> Option<Tile> {
     let fits = |tile: &Tile| {
         let image = tile.image.next_multiple_of(16 / element.bytes());
         let operands = (image + depth * (channels + kernel_padding)) * element.bytes();
-        operands.max(POSITIONS * (channels + 4) * 4) <= SHARED
+        operands.max(POSITIONS * (channels + 8) * 4) <= SHARED
     };
     let covered = |tile: &Tile| out_h.next_multiple_of(tile.height) * out_w.next_multiple_of(tile.width);
     sizes.filter(fits).min_by_key(covered)
