@@ -84,3 +84,35 @@ fn cuda_conv_f32_moves_little() {
     // Every access is of whole sectors.
     assert_eq!(counters.global_stores.bytes, 32 * counters.global_stores.sectors);
 }
+
+#[test]
+fn cuda_conv_f32_with_a_kernel_for_each_sample() {
+    // Cells of 24 output channels and of 6, which are no whole quads; and of half of the input channels.
+    for (out, ratios) in [
+        (48, "cell_out_ratio: 1/2"),
+        (12, "cell_out_ratio: 1/2"),
+        (20, "cell_in_ratio: 1/2"),
+        (36, "cell_out_ratio: 1/2, cell_in_ratio: 1/2"),
+    ] {
+        let layers = format!(
+            "  - relu\n  - conv: {{ name: a, out: {out}, kernel: 3, stride: 2, padding: 1, bias: true, warehouse: w }}\n"
+        );
+        let spec = format!(
+            "kwc: 1\nname: network\ninput: {{ channels: 10, height: 13, width: 9 }}\nwarehouses: {{ budget: 1, {ratios} }}\n\
+             layers:\n{layers}"
+        );
+        for batch in [1, 3] {
+            let ran = assert_agrees(&spec, F32, batch, &[]);
+            assert!(ran.launches.iter().any(|(kernel, _)| kernel.starts_with("conv_f32")), "{out}");
+        }
+    }
+}
+
+#[test]
+fn cuda_conv_f32_leaves_sums_for_averages() {
+    let layers = "  - relu\n  - conv: { name: a, out: 43, kernel: 3 }\n  - gelu\n  - global_avg_pool\n";
+    for batch in [1, 3] {
+        let ran = assert_agrees(&network("channels: 10, height: 13, width: 19", layers), F32, batch, &[]);
+        assert!(ran.launches.iter().all(|(kernel, _)| !kernel.starts_with("partial_sums")));
+    }
+}
