@@ -11,6 +11,7 @@ use quote::quote;
 use super::constant::{self, Unsupported};
 use super::cuda;
 use super::ports::Ports;
+use crate::pipeline::NVRTC_OPTIONS;
 
 /// Where the kernels' code lies.
 #[derive(Debug, Clone, Copy)]
@@ -125,7 +126,7 @@ pub fn cuda_model(program: &Program, form: CodeForm<'_>) -> Result<TokenStream, 
 
 /// The static that holds the kernels' code.
 fn code(form: CodeForm<'_>) -> TokenStream {
-    let options = cuda::OPTIONS;
+    let options = NVRTC_OPTIONS;
     let none = quote!(::core::option::Option::None);
     let (source, ptx, cubins) = match form {
         CodeForm::Inline { source } => (quote!(#source), none, Vec::new()),

@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use kwc_compiler::check::Checked;
-use kwc_compiler::emit::cuda::{OPTIONS, PTX_FILE, SOURCE_FILE, cubin_file};
+use kwc_compiler::emit::cuda::{PTX_FILE, SOURCE_FILE, cubin_file};
 use kwc_compiler::emit::package::Generated;
 use kwc_compiler::emit::{CodeForm, ptx};
-use kwc_compiler::pipeline::{self, CudaNetwork, Setting};
+use kwc_compiler::pipeline::{self, CudaNetwork, NVRTC_OPTIONS, Setting};
 use kwc_compiler::plan::{self, cuda};
 use kwc_compiler::state;
-use kwc_compiler::weights::{Checkpoint, matching, pack};
+use kwc_compiler::weights::{Checkpoint, matching};
 use kwc_nvrtc::{Code, Nvrtc};
 use kwc_program::cuda::Precision;
-use kwc_runtime::cuda::PackedWeights;
 use rayon::prelude::*;
 
 use super::content::Content;
@@ -23,6 +22,7 @@ use super::launches;
 use super::manifest::{self, Compiler, Manifest};
 use super::options::Target;
 use crate::failure::Failure;
+use crate::model::packed;
 use crate::{progress, terminal, toolchain};
 
 /// What PTX is made for: the first architecture that the kernels run on.
@@ -150,19 +150,6 @@ fn open(checked: &Checked, path: &Path, state: Option<&str>) -> Result<Checkpoin
     Ok(checkpoint)
 }
 
-fn packed(network: &CudaNetwork, checkpoint: &mut Checkpoint) -> Result<PackedWeights, Failure> {
-    let program = &network.planned.program;
-    let length = program.weight_bytes;
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(length).map_err(|_| {
-        Failure::input(format!("out of memory: the packed weights of `{}` take {length} bytes", program.name))
-    })?;
-    bytes.resize(length, 0);
-    let bar = progress::bar("Packing weights", length);
-    pack::pack_cuda(&network.planned, checkpoint, &mut bytes, &mut |done, _| bar.set(done))?;
-    Ok(PackedWeights::new(program, bytes)?)
-}
-
 /// Compiled kernels.
 #[derive(Default)]
 struct Compiled {
@@ -225,7 +212,7 @@ fn code(network: &CudaNetwork, architectures: &[String], request: &Request<'_>) 
                 let (major, minor) = lowered.version;
                 result.compiler = Some(Compiler {
                     version: version.clone(),
-                    options: OPTIONS.map(str::to_owned).into(),
+                    options: NVRTC_OPTIONS.map(str::to_owned).into(),
                     ptx: format!("{major}.{minor}"),
                     newer: lowered.newer.into_iter().collect(),
                 });
@@ -253,7 +240,7 @@ pub(super) fn ptx(network: &CudaNetwork) -> Result<String, Failure> {
 
 fn compile_for(nvrtc: &Nvrtc, network: &CudaNetwork, architecture: &str) -> Result<Code, Failure> {
     let mut options = kwc_nvrtc::Options::new(architecture);
-    options.more = OPTIONS.map(str::to_owned).into();
+    options.more = NVRTC_OPTIONS.map(str::to_owned).into();
     match nvrtc.compile(&network.source, SOURCE_FILE, &options) {
         Ok(output) => Ok(output.code),
         Err(kwc_nvrtc::Error::Source { log, .. }) => Err(fault::failure(network, architecture, &log)),
@@ -278,7 +265,7 @@ fn kept(
     let earlier = request.earlier.as_ref()?;
     let compiler = earlier.nvrtc.clone()?;
     let is_same = earlier.files.get(SOURCE_FILE).is_some_and(|hash| *hash == network.planned.program.source_id);
-    if !is_same || compiler.options != OPTIONS || version.is_some_and(|version| version != compiler.version) {
+    if !is_same || compiler.options != NVRTC_OPTIONS || version.is_some_and(|version| version != compiler.version) {
         return None;
     }
     let read = |name: &str| {

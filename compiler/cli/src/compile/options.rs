@@ -3,7 +3,8 @@
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 use kwc_compiler::plan::cuda::{self, GPUS, Gpu};
-use kwc_program::cuda::Precision;
+
+use crate::model::Precision;
 
 /// Options that name a target.
 #[derive(Debug, Args)]
@@ -14,7 +15,7 @@ pub(super) struct TargetArguments {
 
     /// Type of activations, kernels and warehouses on CUDA devices [default: f16]
     #[arg(long, value_enum)]
-    precision: Option<PrecisionName>,
+    precision: Option<Precision>,
 
     /// Most samples that can be run at a time on CUDA devices [default: 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
@@ -41,15 +42,6 @@ enum TargetName {
     Cuda,
     /// The processor
     Cpu,
-}
-
-/// Precisions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum PrecisionName {
-    /// Half precision on tensor cores; sums are in single precision
-    F16,
-    /// Single precision
-    F32,
 }
 
 /// A target with its options.
@@ -86,11 +78,7 @@ impl TargetArguments {
             TargetName::Cuda => {
                 let defaults = cuda::Options::default();
                 let plan = cuda::Options {
-                    precision: match self.precision {
-                        Some(PrecisionName::F32) => Precision::F32,
-                        Some(PrecisionName::F16) => Precision::F16,
-                        None => defaults.precision,
-                    },
+                    precision: self.precision.map_or(defaults.precision, Into::into),
                     max_batch: self.max_batch.map_or(defaults.max_batch, usize::from),
                     gpu: self.gpu.as_deref().and_then(Gpu::named).unwrap_or(defaults.gpu),
                     ..defaults

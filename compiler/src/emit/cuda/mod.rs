@@ -15,9 +15,6 @@ use std::ops::Range;
 use crate::plan::cuda::Planned;
 use writer::Writer;
 
-/// Options that the kernels are compiled with, besides the architecture.
-pub const OPTIONS: [&str; 1] = ["--std=c++17"];
-
 /// Name of the file that holds the kernels.
 pub const SOURCE_FILE: &str = "kernels.cu";
 
