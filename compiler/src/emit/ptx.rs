@@ -69,8 +69,10 @@ fn words(text: &str) -> BTreeSet<&str> {
         let line = line.split("//").next().unwrap_or_default();
         // What is between quotes is every second part.
         for part in line.split('"').step_by(2) {
-            for statement in part.split([';', '{', '}']) {
-                words_of(statement, &mut words);
+            for statement in part.split(';') {
+                // A brace ahead of a statement is of a block; within one, it is of a vector.
+                let is_ahead = |c: char| c.is_whitespace() || matches!(c, '{' | '}');
+                words_of(statement.trim_start_matches(is_ahead), &mut words);
             }
         }
     }
@@ -78,9 +80,10 @@ fn words(text: &str) -> BTreeSet<&str> {
 }
 
 fn words_of<'t>(statement: &'t str, words: &mut BTreeSet<&'t str>) {
-    let separators =
-        |c: char| c.is_whitespace() || matches!(c, ',' | '(' | ')' | '[' | ']' | '|' | '+' | '=' | '<' | '>');
-    let is_declaration = statement.trim_start().starts_with(".reg");
+    let separators = |c: char| {
+        c.is_whitespace() || matches!(c, ',' | '(' | ')' | '[' | ']' | '{' | '}' | '|' | '+' | '=' | '<' | '>')
+    };
+    let is_declaration = statement.starts_with(".reg");
     let mut is_first = true;
     for token in statement.split(separators).filter(|token| !token.is_empty()) {
         let is_label = token.ends_with(':');

@@ -1,5 +1,6 @@
 //! The `kwc` command, run as a process: exit codes, messages, output files. Costs of plans.
 
+mod compile;
 mod costs;
 mod eval;
 #[cfg(target_os = "linux")]
@@ -87,7 +88,7 @@ layers:
 fn help_says_what_there_is() {
     let folder = tempfile::tempdir().unwrap();
     assert_snapshot!("help", kwc(folder.path(), "--help").assert_ok().stdout);
-    for verb in ["check", "plan", "run", "eval"] {
+    for verb in ["check", "plan", "compile", "run", "eval", "toolchain"] {
         let outcome = kwc(folder.path(), &format!("{verb} --help"));
         assert_snapshot!(format!("help_{verb}"), outcome.assert_ok().stdout);
     }

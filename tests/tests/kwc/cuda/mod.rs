@@ -7,6 +7,7 @@ mod conv_f32;
 mod depthwise;
 mod device;
 mod edges;
+mod emitted;
 mod layers;
 mod linear;
 mod mix;
