@@ -327,6 +327,7 @@ __device__ void run(const half* input, const half* kernel, const float* scale, c
     }
     // Stages are used in turn: one is multiplied while the one before it is filled.
     unsigned full = stages, empty = stages + (K::STAGES - 1) * S::STAGE_BYTES;
+#pragma unroll 1
     for (int step = first; step < end; ++step) {
       copy_wait<K::STAGES - 2>();
       __syncthreads();
