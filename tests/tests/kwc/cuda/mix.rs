@@ -80,3 +80,15 @@ fn products(ran: &Ran) -> Vec<u64> {
     let mixed = ran.launches.iter().filter(|(kernel, _)| kernel.starts_with("mix_"));
     mixed.map(|(_, counters)| counters.tensor_multiply_adds).collect()
 }
+
+/// The same in single precision: 63 columns of 64 that a block may have.
+#[test]
+fn cuda_mixing_in_f32_reads_a_warehouse_once() {
+    let ran = assert_agrees(&spec(64, "budget: 6", "out: 64, kernel: 3"), F32, 7, &[]);
+    let mut mixed = ran.launches.iter().filter(|(kernel, _)| kernel.starts_with("mix_f32_"));
+    let (Some((_, counters)), None) = (mixed.next(), mixed.next()) else { panic!("one launch mixes") };
+    let warehouse = 54 * 4096 * 4 / 32;
+    assert!(counters.global_loads.sectors < 3 * warehouse / 2, "{}", counters.global_loads.sectors);
+    assert_eq!(counters.global_stores.sectors, 7 * 9 * 4096 * 4 / 32);
+    assert_eq!((counters.bank_conflicts, counters.local), (0, 0));
+}

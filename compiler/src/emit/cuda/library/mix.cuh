@@ -1,16 +1,17 @@
 // Mixing of warehouse cells into kernels, on tensor cores:
 // output[b, i, :] = sum over j of attention[b, i, j] * warehouse[j, :].
 //
-// A product of matrices, elements of a cell times columns, summed over the cells; column b * MIXTURES + i is mixture i of
-// sample b. A block makes C_TILE columns (x) of TILES tiles of E_TILE elements (y), one tile after the other, with
-// WARPS_E x WARPS_C warps. The attentions of its columns stay in shared memory. Of the warehouse, each step of K_TILE cells
-// is copied to one of STAGES stages while earlier ones are multiplied; the copies of a tile start before the tile ahead of
-// it is finished. In shared memory, with chunks of eight halves:
+// A product of matrices, elements of a cell times columns, summed over the cells; column b * MIXTURES + i is mixture i
+// of sample b. A block makes C_TILE columns (x) of TILES tiles of E_TILE elements (y), one tile after the other, with
+// WARPS_E x WARPS_C warps. The attentions of its columns stay in shared memory. Of the warehouse, each step of K_TILE
+// cells is copied to one of STAGES stages while earlier ones are multiplied; the copies of a tile start before the tile
+// ahead of it is finished. In shared memory, with chunks of eight halves:
 //   attention [C_TILE][PITCH chunks], an odd pitch, zeros beyond the last cell and the last column,
 //   stages    [STAGES][K_TILE][E_TILE], as the warehouse lies in memory, chunks in the order of `place`,
 //   results   [warps][2][8][32], eight columns of 32 elements, on their way from fragments to rows.
 //
-// K: CELL (elements of a cell), CELLS, MIXTURES, ATTENTION_PITCH, E_TILE, C_TILE, K_TILE, WARPS_E, WARPS_C, STAGES, TILES.
+// K: CELL (elements of a cell), CELLS, MIXTURES, ATTENTION_PITCH, E_TILE, C_TILE, K_TILE, WARPS_E, WARPS_C, STAGES,
+// TILES.
 // Layouts: attention [columns][ATTENTION_PITCH], warehouse [CELLS][CELL], output [columns][CELL].
 
 namespace kwc::mix {
@@ -66,15 +67,16 @@ __device__ __forceinline__ void copy_cells(const half* warehouse, unsigned stage
     if (K::K_TILE % ROWS == 0 || row < K::K_TILE) {
       const bool inside = (K::CELL % K::E_TILE == 0 || element < K::CELL) &&
                           (K::CELLS % K::K_TILE == 0 || step * K::K_TILE + row < K::CELLS);
-      copy16(stage + 16 * place<S::CHUNKS>(row, chunk), inside ? from + static_cast<long long>(i * ROWS) * K::CELL : warehouse,
-             inside);
+      const half* const of_row = from + static_cast<long long>(i * ROWS) * K::CELL;
+      copy16(stage + 16 * place<S::CHUNKS>(row, chunk), inside ? of_row : warehouse, inside);
     }
   }
 }
 
 // Adds the products of one step.
 template <class K>
-__device__ __forceinline__ void multiply(Sums<K>& sums, unsigned stage, unsigned attention, int step, int warp_e, int warp_c) {
+__device__ __forceinline__ void multiply(Sums<K>& sums, unsigned stage, unsigned attention, int step, int warp_e,
+                                         int warp_c) {
   using S = Sizes<K>;
   const int lane = threadIdx.x % 32;
   const int cell = lane / 16 * 8 + lane % 8, chunk = warp_e * S::PAIRS * 4 + lane / 8 % 2;

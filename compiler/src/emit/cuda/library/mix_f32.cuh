@@ -1,47 +1,113 @@
 // Mixing with multiply-adds in single precision: output[b, i, :] = sum over j of attention[b, i, j] * warehouse[j, :].
 //
-// A block makes ELEMENTS elements of a cell (x) of COLUMNS mixtures (y), counted over all samples. A thread makes eight
-// elements of every eighth of these mixtures. K: Element, CELL, CELLS, MIXTURES, ATTENTION_PITCH, ELEMENTS, COLUMNS.
+// A product of matrices, elements of a cell times columns; column b * MIXTURES + i is mixture i of sample b. A block
+// makes 256 elements (x) of COLUMNS columns (y): a thread four elements of a quarter of the columns. Each step of 16
+// cells goes through shared memory, by way of registers that hold the next one meanwhile:
+//   cells  [16][256],
+//   alphas [16][PITCH], columns innermost.
+//
+// K: Element, CELL, CELLS, MIXTURES, ATTENTION_PITCH, COLUMNS (8, 16, 32 or 64); 256 threads.
+// Layouts: attention [columns][ATTENTION_PITCH], warehouse [CELLS][CELL], output [columns][CELL].
 
 namespace kwc::mix_f32 {
+
+constexpr int STEP = 16, FOURS = 64;
+
+__device__ __forceinline__ float4 load4(const float* from) { return *reinterpret_cast<const float4*>(from); }
+
+__device__ __forceinline__ float4 load4(const half* from) {
+  const uint2 words = *reinterpret_cast<const uint2*>(from);
+  float4 x;
+  unpack(words.x, x.x, x.y);
+  unpack(words.y, x.z, x.w);
+  return x;
+}
+
+// What a thread carries from global to shared memory: four elements of every fourth cell, and alphas of eight cells
+// side by side.
+template <class K>
+struct Carried {
+  // Four more than a multiple of 32: then lanes that write eight cells of four columns touch each bank once.
+  static constexpr int PITCH = (K::COLUMNS + 31) / 32 * 32 + 4;
+  static constexpr int CELLS = STEP * FOURS / K::THREADS;
+  static constexpr int ALPHAS = (STEP * K::COLUMNS + K::THREADS - 1) / K::THREADS;
+
+  float4 cells[CELLS];
+  float alphas[ALPHAS];
+
+  __device__ __forceinline__ void load(const typename K::Element* attention, const typename K::Element* warehouse,
+                                       int start, int columns) {
+    const long long element = (static_cast<long long>(blockIdx.x) * FOURS + threadIdx.x % FOURS) * 4;
+#pragma unroll
+    for (int i = 0; i < CELLS; ++i) {
+      const int cell = start + threadIdx.x / FOURS + i * (K::THREADS / FOURS);
+      const bool inside = cell < K::CELLS && element < K::CELL;
+      cells[i] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+      if (inside) cells[i] = load4(warehouse + static_cast<long long>(cell) * K::CELL + element);
+    }
+#pragma unroll
+    for (int i = 0; i < ALPHAS; ++i) {
+      const int index = threadIdx.x + i * K::THREADS;
+      const int cell = start + index % 8 + index / (8 * K::COLUMNS) * 8;
+      const int column = blockIdx.y * K::COLUMNS + index / 8 % K::COLUMNS;
+      const bool inside = index < STEP * K::COLUMNS && cell < K::CELLS && column < columns;
+      alphas[i] = inside ? to_float(attention[static_cast<long long>(column) * K::ATTENTION_PITCH + cell]) : 0.0f;
+    }
+  }
+
+  __device__ __forceinline__ void store(float4* shared_cells, float* shared_alphas) const {
+#pragma unroll
+    for (int i = 0; i < CELLS; ++i) shared_cells[threadIdx.x + i * K::THREADS] = cells[i];
+#pragma unroll
+    for (int i = 0; i < ALPHAS; ++i) {
+      const int index = threadIdx.x + i * K::THREADS;
+      if (index < STEP * K::COLUMNS) {
+        shared_alphas[(index % 8 + index / (8 * K::COLUMNS) * 8) * PITCH + index / 8 % K::COLUMNS] = alphas[i];
+      }
+    }
+  }
+};
 
 template <class K>
 __device__ void run(const typename K::Element* attention, const typename K::Element* warehouse,
                     typename K::Element* output, int batch) {
-  constexpr int CHUNK = 64, GROUPS = K::ELEMENTS / 8, ROWS = K::THREADS / GROUPS, EACH = K::COLUMNS / ROWS;
-  __shared__ float alphas[K::COLUMNS][CHUNK];
-  const int group = threadIdx.x % GROUPS, row = threadIdx.x / GROUPS;
-  const long long element = (long long)blockIdx.x * K::ELEMENTS + 8 * group;
-  const int first = blockIdx.y * K::COLUMNS, columns = batch * K::MIXTURES;
-  float sums[EACH][8] = {};
-  for (int start = 0; start < K::CELLS; start += CHUNK) {
+  constexpr int EACH = K::COLUMNS / (K::THREADS / FOURS), PITCH = Carried<K>::PITCH;
+  __shared__ float4 cells[STEP * FOURS];
+  __shared__ __align__(16) float alphas[STEP * PITCH];
+  const int four = threadIdx.x % FOURS, first = threadIdx.x / FOURS * EACH, columns = batch * K::MIXTURES;
+  float sums[EACH][4] = {};
+  Carried<K> carried;
+  carried.load(attention, warehouse, 0, columns);
+#pragma unroll 1
+  for (int start = 0; start < K::CELLS; start += STEP) {
     __syncthreads();
-    for (int index = threadIdx.x; index < K::COLUMNS * CHUNK; index += K::THREADS) {
-      const int column = first + index / CHUNK, cell = start + index % CHUNK;
-      const bool there = column < columns && cell < K::CELLS;
-      alphas[index / CHUNK][index % CHUNK] =
-          there ? to_float(attention[(long long)column * K::ATTENTION_PITCH + cell]) : 0.0f;
-    }
+    carried.store(cells, alphas);
     __syncthreads();
-    if (element < K::CELL) {
-      const int cells = min(CHUNK, K::CELLS - start);
-      for (int cell = 0; cell < cells; ++cell) {
-        float x[8];
-        load8(warehouse + (long long)(start + cell) * K::CELL + element, x);
+    if (start + STEP < K::CELLS) carried.load(attention, warehouse, start + STEP, columns);
+#pragma unroll 4
+    for (int cell = 0; cell < STEP; ++cell) {
+      const float4 x = cells[cell * FOURS + four];
 #pragma unroll
-        for (int each = 0; each < EACH; ++each) {
-          const float alpha = alphas[row + each * ROWS][cell];
+      for (int pair = 0; pair < EACH; pair += 2) {
+        const float2 alpha = *reinterpret_cast<const float2*>(&alphas[cell * PITCH + first + pair]);
+        const float two[2] = {alpha.x, alpha.y};
 #pragma unroll
-          for (int i = 0; i < 8; ++i) sums[each][i] = fmaf(alpha, x[i], sums[each][i]);
+        for (int i = 0; i < 2; ++i) {
+          float(&sum)[4] = sums[pair + i];
+          sum[0] = fmaf(two[i], x.x, sum[0]);
+          sum[1] = fmaf(two[i], x.y, sum[1]);
+          sum[2] = fmaf(two[i], x.z, sum[2]);
+          sum[3] = fmaf(two[i], x.w, sum[3]);
         }
       }
     }
   }
+  const long long element = (static_cast<long long>(blockIdx.x) * FOURS + four) * 4;
   if (element >= K::CELL) return;
 #pragma unroll
   for (int each = 0; each < EACH; ++each) {
-    const int column = first + row + each * ROWS;
-    if (column < columns) store8(output + (long long)column * K::CELL + element, sums[each]);
+    const int column = blockIdx.y * K::COLUMNS + first + each;
+    if (column < columns) store4(output + static_cast<long long>(column) * K::CELL + element, sums[each]);
   }
 }
 

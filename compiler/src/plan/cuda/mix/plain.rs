@@ -12,26 +12,32 @@ use crate::plan::cuda::work::{Amount, Work};
 const THREADS: u32 = 256;
 /// Elements of a cell that a block makes.
 const ELEMENTS: usize = 256;
-/// Mixtures that a block makes.
-const COLUMNS: usize = 32;
+/// Cells of a step.
+const STEP: usize = 16;
+/// Columns that a block may make: mixtures of all samples.
+const COLUMNS: [usize; 4] = [8, 16, 32, 64];
 
 /// Adds the launch of a product.
 pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, product: &Product, element: Element) {
+    let all = product.mixtures * lowering.batch;
+    let columns = COLUMNS.into_iter().find(|&columns| columns >= all).unwrap_or(64);
     let mut constants = product.constants();
-    constants.extend([("Element", element.into()), ("ELEMENTS", ELEMENTS.into()), ("COLUMNS", COLUMNS.into())]);
-    let columns = Extent { fixed: 0, per_sample: count(product.mixtures), divisor: count(COLUMNS) };
-    let grid = [Extent::fixed(count(product.cell.div_ceil(ELEMENTS))), columns, Extent::ONE];
+    constants.extend([("Element", element.into()), ("COLUMNS", columns.into())]);
+    let blocks = product.cell.div_ceil(ELEMENTS);
+    let passes = all.div_ceil(columns);
+    let extent = Extent { fixed: 0, per_sample: count(product.mixtures), divisor: count(columns) };
+    let grid = [Extent::fixed(count(blocks)), extent, Extent::ONE];
     let bytes = element.bytes();
-    let useful = Amount::per_sample(product.mixtures * product.cells * product.cell);
-    let each = Amount::per_sample((product.mixtures * product.pitch + product.mixtures * product.cell) * bytes);
+    let attention = product.mixtures * product.pitch * bytes;
+    let result = Amount::per_sample(product.mixtures * product.cell * bytes);
     let once = product.cells * product.cell * bytes;
-    let passes = (product.mixtures * lowering.batch).div_ceil(COLUMNS);
     let work = Work {
-        useful,
-        padded: useful,
+        useful: Amount::per_sample(product.mixtures * product.cells * product.cell),
+        // Whole tiles: as many as the largest batch has.
+        padded: Amount::fixed(passes * columns * product.cells.next_multiple_of(STEP) * blocks * ELEMENTS),
         tensor: false,
-        compulsory: Amount::fixed(once) + each,
-        moved: Amount::fixed(once * passes) + each,
+        compulsory: Amount::fixed(once) + Amount::per_sample(attention) + result,
+        moved: Amount::fixed(once * passes) + Amount::per_sample(attention * blocks) + result,
     };
     let kernel = Kernel {
         family: Family::MixF32,
@@ -39,7 +45,8 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, product: &Product,
         epilogue: None,
         parameters: product.parameters(element),
         threads: THREADS,
-        resident: 1,
+        // The widest takes more than half of the registers.
+        resident: if columns == 64 { 1 } else { 2 },
         shared_bytes: 0,
     };
     lowering.launch(&step.layer, kernel, grid, &product.arguments(), work);
