@@ -1,5 +1,6 @@
 //! Compares the CUDA target with the CPU's on small networks with random weights.
 
+use kwc_compiler::check::Checked;
 use kwc_compiler::pipeline;
 use kwc_compiler::plan;
 use kwc_compiler::plan::cuda::Options;
@@ -39,15 +40,10 @@ pub(crate) fn relative_l2(y: &[f32], reference: &[f32]) -> f64 {
     (distance / norm.max(f64::MIN_POSITIVE)).sqrt()
 }
 
-/// A network from the text of its spec, run on `batch` random samples with random weights, must give on the virtual GPU
-/// what it gives on the CPU, and the virtual GPU must find nothing wrong. Dumps are compared too.
-#[track_caller]
-pub(crate) fn assert_agrees(spec: &str, precision: Precision, batch: usize, dumps: &[&str]) -> Ran {
-    let checked = checked_text(spec);
-    let dumps: Vec<String> = dumps.iter().map(|&d| d.to_owned()).collect();
-    let mut numbers = Numbers::new(7);
+/// A state with random weights of a size that keeps activations near one.
+pub(crate) fn random_state(checked: &Checked, numbers: &mut Numbers) -> State {
     let mut random = State::default();
-    for tensor in state::tensors(&checked) {
+    for tensor in state::tensors(checked) {
         let elements = tensor.shape.iter().product::<usize>();
         let fan_in = (elements / tensor.shape.first().copied().unwrap_or(1)).max(1);
         let values = numbers.take(elements).into_iter();
@@ -60,6 +56,17 @@ pub(crate) fn assert_agrees(spec: &str, precision: Precision, batch: usize, dump
         };
         random.insert(tensor.name.clone(), tensor.shape.clone(), values).unwrap();
     }
+    random
+}
+
+/// A network from the text of its spec, run on `batch` random samples with random weights, must give on the virtual GPU
+/// what it gives on the CPU, and the virtual GPU must find nothing wrong. Dumps are compared too.
+#[track_caller]
+pub(crate) fn assert_agrees(spec: &str, precision: Precision, batch: usize, dumps: &[&str]) -> Ran {
+    let checked = checked_text(spec);
+    let dumps: Vec<String> = dumps.iter().map(|&d| d.to_owned()).collect();
+    let mut numbers = Numbers::new(7);
+    let mut random = random_state(&checked, &mut numbers);
     let options = plan::Options { dumps: dumps.clone(), ..plan::Options::default() };
     let mut cpu = model(&checked, &options, &mut random, 1);
     let inputs: Vec<Vec<f32>> =

@@ -53,8 +53,32 @@ pub(crate) fn run_ptx(
     inputs: &[&[f32]],
     seed: u64,
 ) -> Ran {
-    let program = &network.planned.program;
     let options = Options { architecture: Architecture::Sm80, checks: Checks::ALL, counters: true, seed, threads: 2 };
+    run_with(network, ptx, weights, batch, inputs, options)
+}
+
+/// The same without checks, for counters of large networks.
+pub(crate) fn count(
+    network: &CudaNetwork,
+    ptx: &str,
+    weights: &[u8],
+    batch: usize,
+    inputs: &[&[f32]],
+) -> Vec<(String, Counters)> {
+    let options =
+        Options { architecture: Architecture::Sm80, checks: Checks::NONE, counters: true, seed: 0, threads: 2 };
+    run_with(network, ptx, weights, batch, inputs, options).launches
+}
+
+fn run_with(
+    network: &CudaNetwork,
+    ptx: &str,
+    weights: &[u8],
+    batch: usize,
+    inputs: &[&[f32]],
+    options: Options,
+) -> Ran {
+    let program = &network.planned.program;
     let gpu = Gpu::new(options);
     let module = gpu.load(ptx).unwrap_or_else(|error| panic!("{error}"));
     let variant = program.variant(batch).expect("the batch is small enough");

@@ -4,6 +4,7 @@ mod attention;
 mod compare;
 mod conv;
 mod conv_f32;
+mod counted;
 mod depthwise;
 mod device;
 mod edges;
