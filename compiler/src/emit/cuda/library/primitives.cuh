@@ -59,8 +59,8 @@ __device__ __forceinline__ void load8(const float* from, float (&x)[8]) {
   x[4] = high.x, x[5] = high.y, x[6] = high.z, x[7] = high.w;
 }
 
-// Stores to global memory, aligned to 16 bytes, or 8 for four halves. PTX, because the compiler splits the store of a vector where it knows more
-// of some elements than of others.
+// Stores to global memory, aligned to 16 bytes, or to 8 for four halves. PTX, because the compiler splits the store of a
+// vector where it knows more of some elements than of others.
 __device__ __forceinline__ void store4(float* to, const float (&x)[4]) {
   asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "f"(x[0]), "f"(x[1]),
                "f"(x[2]), "f"(x[3])
