@@ -22,7 +22,7 @@ const KERNEL: &str = "extern \"C\" __global__ void nothing() {}";
 #[command(after_help = "\
 Examples:
   kwc toolchain             what there is
-  kwc toolchain --fetch     get NVRTC, if there is none (60 MB, with pip, into the user's cache folder)
+  kwc toolchain --fetch     get NVRTC with pip (60 MB), if there is none: it goes to the user's cache folder
 
 NVRTC is looked for in this order: KWC_NVRTC (the library or its folder; nothing else is looked at then), CUDA_PATH, the \
 dynamic loader, Python's packages (nvidia-cuda-nvrtc), what --fetch got. Compiling needs no GPU and no driver.")]

@@ -1,6 +1,7 @@
 //! Generated code: snapshots, and the same code compiled by `include_model!`.
 
-use kwc_compiler::{emit, plan};
+use kwc_compiler::plan::cuda::GPUS;
+use kwc_compiler::{emit, pipeline, plan};
 use kwc_runtime::{Weights, cpu};
 
 use crate::golden::{checked, package};
@@ -34,6 +35,23 @@ mod dynamic {
 mod ports {
     #![allow(missing_docs, unreachable_pub, dead_code)]
     kwc_runtime::include_model!("cases/emit/ports.yaml");
+}
+
+mod dynamic_cuda {
+    #![allow(missing_docs, unreachable_pub, dead_code)]
+    kwc_runtime::include_model!("cases/emit/dynamic.yaml", target = cuda, max_batch = 3, gpu = "h100");
+}
+
+/// The same for CUDA, with its source.
+#[test]
+fn compiled_program_for_cuda_is_the_planned_one() {
+    let path = package().join("cases/emit/dynamic.yaml");
+    let options = plan::cuda::Options { max_batch: 3, gpu: &GPUS[4], ..plan::cuda::Options::default() };
+    let network = pipeline::cuda(&checked(&path), &options).unwrap();
+    assert_eq!(network.planned.program.gpu, "h100");
+    assert_eq!(dynamic_cuda::PROGRAM, network.planned.program);
+    assert_eq!(dynamic_cuda::CODE.source, network.source);
+    assert!(dynamic_cuda::CODE.ptx.is_none() && dynamic_cuda::CODE.cubins.is_empty());
 }
 
 /// What the macro compiled is what the compiler plans.

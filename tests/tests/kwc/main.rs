@@ -10,6 +10,7 @@ mod digits;
 mod emit;
 mod errors;
 mod golden;
+mod include;
 mod init;
 mod kernels;
 mod layers;
