@@ -15,6 +15,7 @@ mod run;
 mod scores;
 mod smooth;
 mod spec;
+mod target;
 mod terminal;
 mod toolchain;
 mod verify;

@@ -18,11 +18,11 @@ use rayon::prelude::*;
 use super::content::Content;
 use super::fault;
 use super::folder::Files;
-use super::launches;
 use super::manifest::{self, Compiler, Manifest};
 use super::options::Target;
 use crate::failure::Failure;
 use crate::model::packed;
+use crate::plan::launches;
 use crate::{progress, terminal, toolchain};
 
 /// What PTX is made for: the first architecture that the kernels run on.

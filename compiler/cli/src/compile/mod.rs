@@ -5,7 +5,6 @@ mod content;
 mod fault;
 mod folder;
 mod interrupt;
-mod launches;
 mod manifest;
 mod options;
 mod stage;

@@ -1,10 +1,9 @@
 //! What to compile for.
 
-use clap::error::ErrorKind;
-use clap::{Args, ValueEnum};
-use kwc_compiler::plan::cuda::{self, GPUS, Gpu};
+use clap::Args;
+use kwc_compiler::plan::cuda;
 
-use crate::model::Precision;
+use crate::target::{self, CudaArguments, TargetName};
 
 /// Options that name a target.
 #[derive(Debug, Args)]
@@ -13,17 +12,8 @@ pub(super) struct TargetArguments {
     #[arg(long, value_enum, default_value_t = TargetName::Cuda)]
     target: TargetName,
 
-    /// Type of activations, kernels and warehouses on CUDA devices [default: f16]
-    #[arg(long, value_enum)]
-    precision: Option<Precision>,
-
-    /// Most samples that can be run at a time on CUDA devices [default: 8]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
-    max_batch: Option<u16>,
-
-    /// The GPU whose figures decide between strategies; the kernels run on others too [default: a100]
-    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(GPUS.iter().map(|gpu| gpu.name)))]
-    gpu: Option<String>,
+    #[command(flatten)]
+    cuda: CudaArguments,
 
     #[arg(
         long,
@@ -33,15 +23,6 @@ pub(super) struct TargetArguments {
         help = "Architectures to make machine code for [default: sm_80,sm_86,sm_89,sm_90]"
     )]
     arch: Option<Vec<String>>,
-}
-
-/// Targets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum TargetName {
-    /// NVIDIA GPUs, from the A100 on
-    Cuda,
-    /// The processor
-    Cpu,
 }
 
 /// A target with its options.
@@ -63,31 +44,16 @@ impl TargetArguments {
     pub(super) fn options(&self) -> Target {
         match self.target {
             TargetName::Cpu => {
-                let given = [
-                    ("--precision", self.precision.is_some()),
-                    ("--max-batch", self.max_batch.is_some()),
-                    ("--gpu", self.gpu.is_some()),
-                    ("--arch", self.arch.is_some()),
-                ];
-                if let Some((name, _)) = given.into_iter().find(|&(_, is_given)| is_given) {
-                    let message = format!("{name} is of the target `cuda`, and the target is `cpu`\n");
-                    clap::Error::raw(ErrorKind::ArgumentConflict, message).exit();
-                }
+                let options = self.cuda.given().into_iter().chain([("--arch", self.arch.is_some())]);
+                target::refuse(options, "the target is `cpu`");
                 Target::Cpu
             }
             TargetName::Cuda => {
-                let defaults = cuda::Options::default();
-                let plan = cuda::Options {
-                    precision: self.precision.map_or(defaults.precision, Into::into),
-                    max_batch: self.max_batch.map_or(defaults.max_batch, usize::from),
-                    gpu: self.gpu.as_deref().and_then(Gpu::named).unwrap_or(defaults.gpu),
-                    ..defaults
-                };
                 let mut architectures =
                     self.arch.clone().unwrap_or_else(|| ["sm_80", "sm_86", "sm_89", "sm_90"].map(str::to_owned).into());
                 architectures.sort_by_key(|name| (name.len(), name.clone()));
                 architectures.dedup();
-                Target::Cuda { plan, architectures }
+                Target::Cuda { plan: self.cuda.options(), architectures }
             }
         }
     }

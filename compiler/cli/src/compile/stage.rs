@@ -7,9 +7,10 @@ use kwc_compiler::emit::{self, CodeForm};
 use kwc_compiler::ir::Dump;
 use kwc_compiler::plan;
 
+use super::build;
 use super::options::Target;
-use super::{build, launches};
 use crate::failure::Failure;
+use crate::plan::launches;
 
 /// What can be printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

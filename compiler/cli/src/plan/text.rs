@@ -229,7 +229,7 @@ fn uniform(list: &[usize]) -> String {
 }
 
 /// A count with a decimal prefix: `11.93 M`. Below a thousand it is exact.
-fn quantity(count: u64) -> String {
+pub(crate) fn quantity(count: u64) -> String {
     const PREFIXES: [&str; 4] = ["k", "M", "G", "T"];
     if count < 1000 {
         return count.to_string();

@@ -7,10 +7,12 @@
 //! - one file for each kind of step chooses a kernel, its constants and its grid;
 //! - `kernel` says what a kernel is before it is text; equal ones are one;
 //! - `weights` says how packed weights come of the CPU's;
-//! - `gpu` has the figures of the GPUs that plans are made for.
+//! - `gpu` has the figures of the GPUs that plans are made for;
+//! - `bounds` says how long launches take at least, and `strategy` how dynamic layers are computed.
 
 mod attention;
 mod average;
+mod bounds;
 mod conv;
 mod elementwise;
 mod gpu;
@@ -21,6 +23,7 @@ mod mix;
 mod norm;
 mod pool;
 mod storage;
+mod strategy;
 mod weights;
 mod work;
 
@@ -28,10 +31,12 @@ use std::borrow::Cow;
 
 use kwc_program::cuda::{FORMAT_VERSION, Precision, Program, Variant};
 
+pub use bounds::{Bounds, LaunchBound, Limit, Sums, Times};
 pub use gpu::{GPUS, Gpu};
 pub use kernel::{Constant, Epilogue, Family, Kernel, Parameter, ParameterKind};
+pub use strategy::{CellSource, Strategy};
 pub use weights::{Base, Fold, Order, PackRecipe};
-pub use work::Work;
+pub use work::{Amount, Work};
 
 use super::Error;
 use crate::check::Checked;

@@ -1,20 +1,23 @@
-//! `plan.txt` and `plan.json`: the partition, and for CUDA what is launched.
+//! What is launched on CUDA devices, as text and as JSON, after the partition; also `plan.txt` and `plan.json`.
 
 use std::fmt::Write as _;
 
 use anstream::adapter::strip_str;
 use kwc_compiler::check::Checked;
-use kwc_compiler::plan::cuda::Planned;
+use kwc_compiler::plan::cuda::{Bounds, CellSource, Planned, Strategy};
 use kwc_compiler::report::Report;
 use kwc_program::cuda::{Extent, Program, Variant};
 use serde::Serialize;
 
+use super::{bounds, text};
 use crate::failure::Failure;
-use crate::plan::text;
-use crate::terminal;
+use crate::terminal::{self, DIM, EMPHASIS};
+
+/// Layers to name for a way to compute them.
+const SHOWN: usize = 4;
 
 /// A partition as text without colours.
-pub(super) fn partition_text(checked: &Checked) -> String {
+pub(crate) fn partition_text(checked: &Checked) -> String {
     strip_str(&text::draw(&Report::new(checked))).to_string()
 }
 
@@ -22,17 +25,20 @@ pub(super) fn partition_text(checked: &Checked) -> String {
 ///
 /// # Errors
 /// As [`terminal::json`].
-pub(super) fn partition_json(checked: &Checked) -> Result<String, Failure> {
+pub(crate) fn partition_json(checked: &Checked) -> Result<String, Failure> {
     terminal::json(&Report::new(checked))
 }
 
 /// A partition and the launches as text without colours.
-pub(super) fn text(checked: &Checked, planned: &Planned) -> String {
+pub(crate) fn text(checked: &Checked, planned: &Planned) -> String {
+    strip_str(&format!("{}\n{}", text::draw(&Report::new(checked)), draw(planned))).to_string()
+}
+
+/// Draws what is launched, for each range of batch sizes.
+pub(super) fn draw(planned: &Planned) -> String {
     let program = &planned.program;
-    let mut out = partition_text(checked);
-    let _ = write!(
-        out,
-        "\nCUDA, {:?}, planned for {}, batches to {}: {} kernels, {} of packed weights\n",
+    let mut out = format!(
+        "{EMPHASIS}CUDA{EMPHASIS:#}, {:?}, planned for {}, batches to {}: {} kernels, {} of packed weights\n",
         program.precision,
         program.gpu,
         program.max_batch,
@@ -43,15 +49,38 @@ pub(super) fn text(checked: &Checked, planned: &Planned) -> String {
     for variant in program.variants.iter() {
         let _ = write!(
             out,
-            "\n{}: {} launches, {} of activations per sample\n",
+            "\n{EMPHASIS}{}{EMPHASIS:#}: {} launches in a graph, {} of activations per sample\n",
             batches(smallest, variant.batch),
             variant.launches.len(),
             text::bytes(variant.arena as u64)
         );
-        out.push_str(strip_str(&table(planned, variant)).to_string().as_str());
+        strategies(&planned.strategies(variant), &mut out);
+        out.push_str(&table(planned, variant));
         smallest = variant.batch + 1;
     }
     out
+}
+
+/// A line for each way in which dynamic layers are computed, and who they are.
+fn strategies(all: &[Strategy], out: &mut String) {
+    let mut ways: Vec<(String, Vec<&str>)> = Vec::new();
+    for strategy in all {
+        let cells = match strategy.cells {
+            CellSource::Warehouse => "cells of the warehouse",
+            CellSource::FoldedBasis => "own cells and the folded basis",
+        };
+        let convolution = strategy.convolution.map_or_else(String::new, |family| format!(", then convolve ({family})"));
+        let way = format!("mix {cells} ({}){convolution}", strategy.mixing);
+        match ways.iter_mut().find(|(name, _)| *name == way) {
+            Some((_, layers)) => layers.push(&strategy.layer),
+            None => ways.push((way, vec![&strategy.layer])),
+        }
+    }
+    for (way, layers) in ways {
+        let more = if layers.len() > SHOWN { format!(" and {} more", layers.len() - SHOWN) } else { String::new() };
+        let shown: Vec<&str> = layers.iter().take(SHOWN).copied().collect();
+        let _ = writeln!(out, "  {way}: {DIM}{}{more}{DIM:#}", shown.join(", "));
+    }
 }
 
 fn batches(smallest: usize, largest: usize) -> String {
@@ -107,6 +136,8 @@ struct WithLaunches<'a> {
     #[serde(flatten)]
     partition: Report,
     cuda: Launches<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bounds: Option<bounds::Entry<'a>>,
 }
 
 /// The launches of a network.
@@ -134,6 +165,8 @@ struct VariantEntry<'a> {
     batches: [usize; 2],
     /// Bytes of activations per sample.
     arena: usize,
+    /// How the dynamic layers are computed.
+    strategies: Vec<Strategy>,
     launches: Vec<LaunchEntry<'a>>,
 }
 
@@ -150,8 +183,21 @@ struct LaunchEntry<'a> {
 ///
 /// # Errors
 /// As [`terminal::json`].
-pub(super) fn json(checked: &Checked, planned: &Planned) -> Result<String, Failure> {
-    terminal::json(&WithLaunches { partition: Report::new(checked), cuda: launches(planned) })
+pub(crate) fn json(checked: &Checked, planned: &Planned) -> Result<String, Failure> {
+    json_with_bounds(checked, planned, None)
+}
+
+/// The same, with the launches' bounds in a field `bounds`.
+///
+/// # Errors
+/// As [`terminal::json`].
+pub(super) fn json_with_bounds(
+    checked: &Checked,
+    planned: &Planned,
+    bounds: Option<&Bounds>,
+) -> Result<String, Failure> {
+    let bounds = bounds.map(|bounds| bounds::entry(planned, bounds));
+    terminal::json(&WithLaunches { partition: Report::new(checked), cuda: launches(planned), bounds })
 }
 
 fn launches(planned: &Planned) -> Launches<'_> {
@@ -166,9 +212,10 @@ fn launches(planned: &Planned) -> Launches<'_> {
     let variants = program.variants.iter().map(|variant| {
         let batches = [smallest, variant.batch];
         smallest = variant.batch + 1;
+        let strategies = planned.strategies(variant);
         let launches = variant.launches.iter();
         let launches = launches.map(|l| LaunchEntry { layer: &l.layer, kernel: l.kernel.0, grid: l.grid });
-        VariantEntry { batches, arena: variant.arena, launches: launches.collect() }
+        VariantEntry { batches, arena: variant.arena, strategies, launches: launches.collect() }
     });
     Launches {
         precision: format!("{:?}", program.precision).to_lowercase(),

@@ -1,0 +1,63 @@
+//! The options that say what to plan for.
+
+use clap::error::ErrorKind;
+use clap::{Args, ValueEnum};
+use kwc_compiler::plan::cuda::{self, GPUS, Gpu};
+
+use crate::model::Precision;
+
+/// Targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TargetName {
+    /// NVIDIA GPUs, from the A100 on
+    Cuda,
+    /// The processor
+    Cpu,
+}
+
+/// What a plan for CUDA should be like.
+#[derive(Debug, Args)]
+pub(crate) struct CudaArguments {
+    /// Type of activations, kernels and warehouses on CUDA devices [default: f16]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    precision: Option<Precision>,
+
+    /// Most samples that can be run at a time on CUDA devices [default: 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    max_batch: Option<u16>,
+
+    /// The GPU whose figures decide between strategies; the kernels run on others too [default: a100]
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(GPUS.iter().map(|gpu| gpu.name)))]
+    gpu: Option<String>,
+}
+
+impl CudaArguments {
+    /// The options of a plan.
+    pub(crate) fn options(&self) -> cuda::Options {
+        let defaults = cuda::Options::default();
+        cuda::Options {
+            precision: self.precision.map_or(defaults.precision, Into::into),
+            max_batch: self.max_batch.map_or(defaults.max_batch, usize::from),
+            gpu: self.gpu.as_deref().and_then(Gpu::named).unwrap_or(defaults.gpu),
+            ..defaults
+        }
+    }
+
+    /// The options, and whether each was given.
+    pub(crate) fn given(&self) -> [(&'static str, bool); 3] {
+        [
+            ("--precision", self.precision.is_some()),
+            ("--max-batch", self.max_batch.is_some()),
+            ("--gpu", self.gpu.is_some()),
+        ]
+    }
+}
+
+/// Ends the process, as other wrong command lines do, if an option of CUDA was given with another target. `target` is what
+/// the message says of the target that there is.
+pub(crate) fn refuse(options: impl IntoIterator<Item = (&'static str, bool)>, target: &str) {
+    if let Some((name, _)) = options.into_iter().find(|&(_, is_given)| is_given) {
+        let message = format!("{name} is of the target `cuda`, and {target}\n");
+        clap::Error::raw(ErrorKind::ArgumentConflict, message).exit();
+    }
+}
