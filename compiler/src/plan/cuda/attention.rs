@@ -121,7 +121,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
     let bias_order = Order::Rows { width: rows, pitch: padded(rows) };
     let fc2_bias = op.fc2_bias.map(|weight| operand(lowering, weight, bias_order, "[mixtures, logits]"));
     let [fc3, start, bias] = match op.basis {
-        Some(basis) => basis_operands(lowering, step, op, basis).map(Some),
+        Some(basis) => basis_operands(lowering, step, op, basis),
         None => [None; 3],
     };
     let beta = op.temperature.as_ref().map(|temperature| {
@@ -285,14 +285,14 @@ fn values(lowering: &mut Lowering<'_>, name: String, values: Vec<f32>, layout: &
 }
 
 /// `fc3`, the layer's first own cell, and the bias of a basis. The cell is no constant, so that layers that differ in
-/// nothing else have one kernel.
-fn basis_operands(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp, basis: Basis) -> [Argument; 3] {
+/// nothing else have one kernel. Where all cells are the layer's own, there is no `fc3`.
+fn basis_operands(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp, basis: Basis) -> [Option<Argument>; 3] {
     let rows = op.cells - basis.local;
     let order = Order::Transposed { rows, pitch: padded(rows) };
-    let fc3 = operand(lowering, basis.fc3, order, "[rank, cells]");
+    let fc3 = (rows > 0).then(|| operand(lowering, basis.fc3, order, "[rank, cells]"));
     let start = vec![basis.start_cell as f32];
     let start = values(lowering, format!("{}.attention.start_cell", step.layer), start, "[1]");
-    [fc3, start, operand(lowering, basis.bias, Order::Same, "[mixtures, logits]")]
+    [fc3, Some(start), Some(operand(lowering, basis.bias, Order::Same, "[mixtures, logits]"))]
 }
 
 /// Bytes of what the mixtures' part reads once, and of the attention that it writes.

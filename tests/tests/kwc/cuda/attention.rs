@@ -39,6 +39,62 @@ fn cuda_attentions_of_shared_warehouses() {
     }
 }
 
+/// Cells of one layer alone: with a basis, all are its own.
+#[test]
+fn cuda_attentions_to_own_cells() {
+    let spec = "
+kwc: 1
+name: own
+input: { channels: 20, height: 4, width: 3 }
+warehouses: { budget: 5, basis_ratio: 1/16, cell_out_ratio: 1/4, cell_in_ratio: 1/4 }
+layers:
+  - conv: { name: a, out: 12, kernel: 1, warehouse: w }
+";
+    for precision in [F32, F16] {
+        assert_agrees(spec, precision, 3, &["a.attention"]);
+    }
+}
+
+/// Hundreds of cells and more hidden units than a block has threads, some of them padding.
+#[test]
+fn cuda_attentions_of_many_cells() {
+    let spec = "
+kwc: 1
+name: cells
+input: { channels: 12, height: 5, width: 5 }
+warehouses: { budget: 131, reduction: 45/2, attention_norm: layer }
+layers:
+  - conv: { name: a, out: 12, kernel: 3, warehouse: w }
+";
+    for (precision, batch) in [(F32, 1), (F16, 3)] {
+        let ran = assert_agrees(spec, precision, batch, &["a.attention"]);
+        assert!(ran.launches.iter().any(|(kernel, _)| kernel == "attention_mixtures_0"), "one launch");
+    }
+}
+
+/// Each block reads its weights once, in whole sectors, and nothing waits for a bank of shared memory or for a stack.
+#[test]
+fn cuda_attentions_read_weights_once() {
+    let spec = "
+kwc: 1
+name: traffic
+input: { channels: 64, height: 40, width: 40 }
+warehouses: { budget: 9 }
+layers:
+  - conv: { name: a, out: 64, kernel: 3, padding: 1, warehouse: w }
+";
+    let ran = assert_agrees(spec, F16, 4, &["a.attention"]);
+    let Some((_, counters)) = ran.launches.iter().find(|(kernel, _)| kernel.starts_with("attention_mixtures")) else {
+        panic!("an attention is launched")
+    };
+    // Nine blocks for each sample, one of each mixture: fc1, 25 partial sums of 64 positions, the norm, 82 logits and their
+    // biases in rows of 88.
+    assert_eq!(counters.grid, [9, 4, 1]);
+    let block = 16 * 64 + 25 * 64 + 2 * 16 + 16 * 88 + 88;
+    assert_eq!(counters.global_loads.sectors, 9 * 4 * block / 8);
+    assert_eq!((counters.bank_conflicts, counters.local), (0, 0));
+}
+
 /// So many channels that the hidden units have a launch of their own.
 #[test]
 fn cuda_attentions_of_many_channels() {

@@ -45,7 +45,7 @@ pub(crate) fn random_state(checked: &Checked, numbers: &mut Numbers) -> State {
     let mut random = State::default();
     for tensor in state::tensors(checked) {
         let elements = tensor.shape.iter().product::<usize>();
-        let fan_in = (elements / tensor.shape.first().copied().unwrap_or(1)).max(1);
+        let fan_in = (elements / tensor.shape.first().copied().unwrap_or(1).max(1)).max(1);
         let values = numbers.take(elements).into_iter();
         let values: Vec<f32> = if tensor.name.ends_with("running_var") {
             values.map(|x| x * 0.4 + 1.0).collect()

@@ -135,20 +135,22 @@ __device__ void run(const typename K::Average* source, const float* fc1, const f
 
   // The basis: [nonlocal before `start` | local | nonlocal after | null] + bias.
   if constexpr (K::RANK > 0) {
-    constexpr int COLUMNS = K::NONLOCAL_PITCH / 4;
     const int begin = static_cast<int>(start[0]);
-    for (int index = threadIdx.x; index < K::PER_BLOCK * COLUMNS; index += K::THREADS) {
-      const int mixture = index / COLUMNS, quad = index % COLUMNS;
-      if (first + mixture >= K::MIXTURES) break;
-      const float* row = scratch + mixture * K::ROW_PITCH + K::LOCAL;
-      float4 sums = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    if constexpr (K::CELLS > K::LOCAL) {
+      constexpr int COLUMNS = K::NONLOCAL_PITCH / 4;
+      for (int index = threadIdx.x; index < K::PER_BLOCK * COLUMNS; index += K::THREADS) {
+        const int mixture = index / COLUMNS, quad = index % COLUMNS;
+        if (first + mixture >= K::MIXTURES) break;
+        const float* row = scratch + mixture * K::ROW_PITCH + K::LOCAL;
+        float4 sums = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll 8
-      for (int q = 0; q < K::RANK; ++q) add_scaled(sums, load4(fc3 + q * K::NONLOCAL_PITCH + 4 * quad), row[q]);
-      const float x[4] = {sums.x, sums.y, sums.z, sums.w};
+        for (int q = 0; q < K::RANK; ++q) add_scaled(sums, load4(fc3 + q * K::NONLOCAL_PITCH + 4 * quad), row[q]);
+        const float x[4] = {sums.x, sums.y, sums.z, sums.w};
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int nonlocal = 4 * quad + i, cell = nonlocal < begin ? nonlocal : nonlocal + K::LOCAL;
-        if (nonlocal < K::CELLS - K::LOCAL) expanded[mixture][cell] = x[i] + bias[(first + mixture) * LOGITS + cell];
+        for (int i = 0; i < 4; ++i) {
+          const int nonlocal = 4 * quad + i, cell = nonlocal < begin ? nonlocal : nonlocal + K::LOCAL;
+          if (nonlocal < K::CELLS - K::LOCAL) expanded[mixture][cell] = x[i] + bias[(first + mixture) * LOGITS + cell];
+        }
       }
     }
     for (int index = threadIdx.x; index < K::PER_BLOCK * (K::LOCAL + 1); index += K::THREADS) {
