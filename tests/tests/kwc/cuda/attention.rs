@@ -55,14 +55,14 @@ layers:
     }
 }
 
-/// Hundreds of cells and more hidden units than a block has threads, some of them padding.
+/// A thousand cells, and more hidden units than a block has threads.
 #[test]
 fn cuda_attentions_of_many_cells() {
     let spec = "
 kwc: 1
 name: cells
 input: { channels: 12, height: 5, width: 5 }
-warehouses: { budget: 131, reduction: 45/2, attention_norm: layer }
+warehouses: { budget: 131, reduction: 45, attention_norm: layer }
 layers:
   - conv: { name: a, out: 12, kernel: 3, warehouse: w }
 ";
