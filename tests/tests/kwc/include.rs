@@ -33,7 +33,7 @@ fn program(name: &str, dependencies: &str, files: &[(&str, &str)]) -> PathBuf {
 fn cargo(folder: &Path, arguments: &[&str]) -> Output {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let mut command = Command::new(env!("CARGO"));
-    command.current_dir(folder).args(arguments).args(["--offline", "--color", "never"]);
+    command.current_dir(folder).args(arguments).env("CARGO_NET_OFFLINE", "true").env("CARGO_TERM_COLOR", "never");
     // What the workspace's build left in the environment is about other packages.
     command.env_remove("CARGO_ENCODED_RUSTFLAGS").env("CARGO_TARGET_DIR", target);
     command.output().unwrap()
@@ -127,8 +127,8 @@ fn networks_run_as_part_of_programs() {
 
 /// Wrong uses, one a line, and what is said about each: line and column, and a part of the message.
 const WRONG: [(&str, usize, &str); 12] = [
-    ("m!(\"absent.yaml\");", 4, "absent.yaml: no such file"),
-    ("m!(\"typo.yaml\");", 4, "typo.yaml:6:11"),
+    ("m!(\"absent.yaml\");", 4, "can't read `absent.yaml`: no such file"),
+    ("m!(\"typo.yaml\");", 4, "typo.yaml:6:13"),
     ("m!(\"/tmp/x.yaml\");", 4, "give the path relative to the crate"),
     ("m!(\"src\");", 4, "src is no folder of `kwc compile`"),
     ("m!(\"src\", target = cuda);", 11, "a compiled folder has its options already"),
