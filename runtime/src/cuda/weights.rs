@@ -172,8 +172,9 @@ fn readable(_: &File) -> std::io::Result<()> {
 
 /// Reads a file of so many bytes. The error is what is wrong.
 fn parse(mut reader: impl Read, length: u64) -> Result<PackedWeights, String> {
-    let foreign =
-        |what: &str| format!("{what}: this is no file of packed weights; `kwc pack` makes one of a checkpoint");
+    let foreign = |what: &str| {
+        format!("{what}: this is no file of packed weights; `kwc compile --weights` makes one of a checkpoint")
+    };
     let mut prefix = [0; 8];
     reader.read_exact(&mut prefix).map_err(|_| foreign("it is shorter than 8 bytes"))?;
     let header_length = u64::from_le_bytes(prefix);

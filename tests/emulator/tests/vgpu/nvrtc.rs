@@ -92,11 +92,11 @@ fn every_place_is_reported_if_there_is_none() {
         toolkit: Some(empty.path().into()),
         loader: false,
         site_packages: vec![site.clone()],
-        fetched: None,
+        fetched: Some(empty.path().join("cache")),
     };
     let error = search.find().expect_err("no library");
     let text = error.to_string();
-    let expected = [empty.path().join("lib64"), empty.path().join("lib"), site];
+    let expected = [empty.path().join("lib64"), empty.path().join("lib"), site, empty.path().join("cache")];
     for place in &expected {
         assert!(text.contains(&*place.to_string_lossy()), "{text}");
     }
@@ -116,12 +116,16 @@ fn it_is_found_as_a_file_in_a_toolkit_and_in_python_packages() {
     };
     let in_toolkit = link("cuda/targets/x86_64-linux/lib");
     let in_packages = link("site-packages/nvidia/cu13/lib");
+    let in_fetched = link(&format!("cache/nvrtc-{}/nvidia/cu13/lib", kwc_nvrtc::VERSION));
     let found = |search: Search| search.find().expect("it is there").path().to_owned();
     assert_eq!(found(Search { library: Some(library.into()), ..Search::default() }), library);
     assert_eq!(found(Search { library: Some(directory.into()), ..Search::default() }), library);
     let toolkit = Some(root.path().join("cuda").into_os_string());
     let site_packages = vec![root.path().join("site-packages")];
-    assert_eq!(found(Search { site_packages: site_packages.clone(), ..Search::default() }), in_packages);
+    let fetched = Some(root.path().join("cache"));
+    assert_eq!(found(Search { fetched: fetched.clone(), ..Search::default() }), in_fetched);
+    let search = Search { site_packages: site_packages.clone(), fetched, ..Search::default() };
+    assert_eq!(found(search), in_packages, "what was fetched comes last");
     assert_eq!(found(Search { toolkit, site_packages, ..Search::default() }), in_toolkit, "the toolkit comes first");
 }
 

@@ -87,6 +87,40 @@ fn emitted_networks_are_as_the_snapshots_show() {
     }
 }
 
+/// Kernels and how often each range of batches launches them.
+fn summary(network: &CudaNetwork) -> String {
+    let program = &network.planned.program;
+    let ranges: Vec<String> = program
+        .variants
+        .iter()
+        .map(|variant| format!("to {}: {} launches, arena {}", variant.batch, variant.launches.len(), variant.arena))
+        .collect();
+    let mut text = format!("weights {}, counters {}\n{}\n", program.weight_bytes, program.counters, ranges.join("\n"));
+    for (index, kernel) in program.kernels.iter().enumerate() {
+        let launches = program.variants.iter().map(|variant| {
+            let launches = variant.launches.iter().filter(|launch| launch.kernel.0 as usize == index);
+            launches.count().to_string()
+        });
+        let launches = launches.collect::<Vec<_>>().join(" ");
+        let (symbol, threads, shared) = (&kernel.symbol, kernel.threads, kernel.shared_bytes);
+        let _ = writeln!(text, "{symbol:<22} {threads:>4} threads {shared:>6} B  launched {launches}");
+    }
+    text
+}
+
+/// Their kernels are compiled, and their resources looked at, by `resources`.
+#[test]
+fn networks_of_the_paper_launch_what_the_snapshots_show() {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("../snapshots/cuda/networks");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    for name in ["resnet18", "resnet50", "mobilenetv2_100", "convnext_tiny"] {
+        let network = network(&package().join(format!("../specs/{name}.yaml")), Precision::F16);
+        settings.bind(|| insta::assert_snapshot!(name, summary(&network)));
+    }
+}
+
 #[test]
 fn lines_of_kernels_are_where_the_source_has_them() {
     let network = network(&package().join("cases/emit/dynamic.yaml"), Precision::F32);

@@ -84,7 +84,7 @@ fn damaged_and_foreign_files_are_refused() {
     let place = text.find("\"format\":\"1\"").unwrap() + "\"format\":\"".len();
     other[place] = b'2';
     assert!(refused(&other).contains("it has format 2, and this runtime reads 1: pack the checkpoint again"));
-    assert!(refused(&[0xff; 100]).contains("`kwc pack` makes one"));
+    assert!(refused(&[0xff; 100]).contains("`kwc compile --weights` makes one"));
     // A safetensors file of other things.
     let checkpoint = b"{\"fc.weight\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}";
     let file = [(checkpoint.len() as u64).to_le_bytes().as_slice(), checkpoint, &[0; 4]].concat();
