@@ -1,5 +1,6 @@
 //! The `kwc` command, run as a process: exit codes, messages, output files. Costs of plans.
 
+mod bounds;
 mod compile;
 mod costs;
 mod eval;

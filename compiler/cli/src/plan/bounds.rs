@@ -11,7 +11,7 @@ use crate::terminal::{DIM, EMPHASIS};
 /// Draws the bounds of a plan's launches.
 pub(super) fn draw(planned: &Planned, bounds: &Bounds) -> String {
     let mut out = format!(
-        "{EMPHASIS}Bounds{EMPHASIS:#} of batch {} on {}: no launch takes less; most take more\n",
+        "{EMPHASIS}Bounds{EMPHASIS:#} of batch {} on {}: what each launch takes at least, all operands read from memory\n",
         bounds.batch, bounds.gpu
     );
     let titles = ["layer", "kernel", "useful", "padded", "once", "moved", "math µs", "memory µs", "L2 µs", "bound µs"];

@@ -1,16 +1,18 @@
-//! Lower bounds of what launches take on a GPU. They are not predictions: a kernel is never faster, and mostly slower.
+//! Lower bounds of what launches take on a GPU. They are not predictions: mostly a launch takes longer.
 //!
 //! For a launch with [`Work`] and a batch, in seconds, with the [`Gpu`]'s figures:
 //!
 //! - tensor: `padded / tensor`, for products on tensor cores;
 //! - fma: `padded / f32`, for all others;
-//! - memory: `compulsory / memory`, every operand and result moved once between global memory and the chip. What the
-//!   launch before has left in the L2 cache need not be read again: where all operands fit there, this one can be beaten;
+//! - memory: `compulsory / memory`, every operand and result moved once between global memory and the chip;
 //! - L2: `moved / l2`, what the blocks ask for;
 //! - launch: what it takes until the next kernel of a graph can start.
 //!
 //! The largest is the launch's bound, and binds. Launches that depend on one another run one after the other, so the sum
 //! of their bounds bounds the network.
+//!
+//! Each launch is taken on its own, with cold caches: what the launches before have left in the L2 cache need not come from
+//! global memory, and where operands fit there the bound by memory can be beaten.
 
 use serde::Serialize;
 
