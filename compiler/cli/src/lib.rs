@@ -1,5 +1,6 @@
 //! The `kwc` command: one file per verb, with its options and its `run()`.
 
+mod bench;
 mod check;
 mod compile;
 mod eval;
@@ -35,6 +36,7 @@ Examples:
   kwc run SPEC --weights W --input X      a network's output for tensors or images
   kwc eval SPEC --weights W --data DIR    a classifier's accuracy
   kwc verify SPEC --weights W             does a GPU compute what the processor does?
+  kwc bench SPEC --weights W              how long a network takes, by batch and by kernel
   kwc toolchain                           which compiler for CUDA there is, and which GPU
 
 Exit codes:
@@ -62,6 +64,7 @@ enum Verb {
     Run(run::Arguments),
     Eval(eval::Arguments),
     Verify(verify::Arguments),
+    Bench(bench::Arguments),
     Toolchain(toolchain::Arguments),
 }
 
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Eval(arguments) => eval::run(&arguments),
         Verb::Verify(arguments) => verify::run(&arguments),
+        Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Toolchain(arguments) => toolchain::run(&arguments),
     };
     match result {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use kwc_compiler::check::Checked;
 use kwc_compiler::pipeline::{self, CudaNetwork};
+use kwc_compiler::plan::cuda::Gpu;
 use kwc_compiler::plan::{self, Planned};
 use kwc_compiler::state;
 use kwc_compiler::weights::{Checkpoint, matching, pack};
@@ -106,11 +107,25 @@ impl ModelArguments {
     /// # Errors
     /// If the weights can't be read or aren't the network's, or a dump names nothing.
     pub(crate) fn open(&self, checked: &Checked, dumps: &[String], batch: usize) -> Result<Opened, Failure> {
+        self.open_for(checked, dumps, batch, plan::cuda::Options::default().gpu)
+    }
+
+    /// The same with strategies chosen by the figures of a GPU.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) fn open_for(
+        &self,
+        checked: &Checked,
+        dumps: &[String],
+        batch: usize,
+        gpu: &'static Gpu,
+    ) -> Result<Opened, Failure> {
         if self.device == Device::Cpu && self.precision == Some(Precision::F16) {
             return Err(Failure::input("on the processor, networks run in f32")
                 .hint("leave `--precision` out, or add `--device cuda`"));
         }
-        self.open_on(self.device, checked, dumps, batch)
+        self.open_with(self.device, checked, dumps, batch, gpu)
     }
 
     /// What a GPU stores activations and kernels in.
@@ -118,7 +133,7 @@ impl ModelArguments {
         self.precision.unwrap_or(Precision::F16)
     }
 
-    /// The same for a device of the caller's choice.
+    /// As [`Self::open`] for a device of the caller's choice.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -128,6 +143,17 @@ impl ModelArguments {
         checked: &Checked,
         dumps: &[String],
         batch: usize,
+    ) -> Result<Opened, Failure> {
+        self.open_with(device, checked, dumps, batch, plan::cuda::Options::default().gpu)
+    }
+
+    fn open_with(
+        &self,
+        device: Device,
+        checked: &Checked,
+        dumps: &[String],
+        batch: usize,
+        gpu: &'static Gpu,
     ) -> Result<Opened, Failure> {
         let failed = |error: plan::Error| Failure::input(error.to_string());
         let target = match device {
@@ -140,6 +166,7 @@ impl ModelArguments {
                     precision: self.precision().into(),
                     max_batch: batch,
                     dumps: dumps.to_vec(),
+                    gpu,
                     ..plan::cuda::Options::default()
                 };
                 let network = Box::new(pipeline::cuda(checked, &options).map_err(failed)?);
@@ -153,6 +180,14 @@ impl ModelArguments {
 }
 
 impl Opened {
+    /// The plan, if it is one for CUDA.
+    pub(crate) fn cuda(&self) -> Option<&plan::cuda::Planned> {
+        match &self.target {
+            Target::Cpu(_) => None,
+            Target::Cuda { network, .. } => Some(&network.planned),
+        }
+    }
+
     /// Packs the weights and makes the model. The checkpoint is closed then.
     ///
     /// # Errors
@@ -231,6 +266,18 @@ impl Model {
                 }
             }
             Self::Cuda(model) => model.run(batch, &slices)?,
+        }
+        Ok(())
+    }
+
+    /// The same with inputs that the caller keeps.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(crate) fn run_on(&mut self, batch: usize, inputs: &[&[f32]]) -> Result<(), Failure> {
+        match self {
+            Self::Cpu(model) => model.run(batch, inputs)?,
+            Self::Cuda(model) => model.run(batch, inputs)?,
         }
         Ok(())
     }

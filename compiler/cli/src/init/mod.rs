@@ -3,6 +3,8 @@
 mod condition;
 pub(crate) mod draw;
 
+pub(crate) use draw::normal;
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;

@@ -1,0 +1,251 @@
+//! `kwc bench`: how long a network takes.
+
+mod text;
+
+use std::time::Instant;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use kwc_compiler::check::Checked;
+use kwc_compiler::plan::cuda::{Bounds, GPUS, Gpu, Limit, Options};
+use kwc_runtime::cuda::{LaunchTime, Profile};
+use rand_pcg::Pcg64Mcg;
+use rand_pcg::rand_core::SeedableRng as _;
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::model::{Model, ModelArguments};
+use crate::spec::SpecArguments;
+use crate::terminal::{self, Format};
+use crate::{init, progress};
+
+/// Measure how long a network takes on random inputs, by batch and on a GPU by kernel
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "kwc bench <SPEC> --weights <FILE> [OPTIONS]",
+    after_help = "\
+Examples:
+  kwc bench specs/resnet18.yaml --weights kw.pth
+  kwc bench specs/resnet18.yaml --weights kw.pth --device cuda --gpu a100 --batch 1,8,32
+  kwc bench SPEC --weights W --device cuda --format json | jq '.batches[].launches'
+
+A run takes inputs from the host's memory and leaves outputs there. Percentiles are of single runs, one after the other; \
+throughput is samples over the time of all runs. On a GPU, the graph is the same run without the copies, and each launch is \
+measured on its own between two events, which adds a few microseconds to it, beside its lower bound (see `kwc plan --help`). \
+All batches share a plan for the largest."
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    spec: SpecArguments,
+
+    #[command(flatten)]
+    model: ModelArguments,
+
+    /// The GPU whose figures decide between strategies and give bounds [default: a100]
+    #[arg(long, value_parser = PossibleValuesParser::new(GPUS.iter().map(|gpu| gpu.name)))]
+    gpu: Option<String>,
+
+    /// Samples to run at a time
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_values_t = [1, 2, 4, 8],
+        value_name = "N,...",
+        value_parser = clap::value_parser!(u16).range(1..=4096)
+    )]
+    batch: Vec<u16>,
+
+    /// Runs to measure
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    iterations: u32,
+
+    /// Runs before those
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    warm_up: u32,
+
+    /// Which random inputs
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    seed: u64,
+
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// What was measured. Times are microseconds.
+#[derive(Serialize)]
+struct Measured {
+    network: String,
+    device: String,
+    /// Of activations and kernels.
+    precision: String,
+    /// The GPU that bounds are of; null on the processor.
+    bounds_of: Option<&'static str>,
+    iterations: u32,
+    warm_up: u32,
+    seed: u64,
+    batches: Vec<Batch>,
+}
+
+/// Times at one batch size.
+#[derive(Serialize)]
+struct Batch {
+    batch: usize,
+    latency: Latency,
+    /// Samples a second.
+    throughput: f64,
+    #[serde(flatten)]
+    device: Option<DeviceTimes>,
+}
+
+/// Times of single runs, with copies from and to the host.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+struct Latency {
+    least: f64,
+    p50: f64,
+    p90: f64,
+    p99: f64,
+}
+
+impl Latency {
+    /// Percentiles by nearest rank: the least of the times that so many percent of all don't exceed.
+    fn new(mut times: Vec<f64>) -> Self {
+        times.sort_by(f64::total_cmp);
+        let rank = |percent: usize| {
+            let rank = (times.len() * percent).div_ceil(100).max(1);
+            times.get(rank - 1).copied().unwrap_or(0.0)
+        };
+        Self { least: rank(0), p50: rank(50), p90: rank(90), p99: rank(99) }
+    }
+}
+
+/// What a GPU's events say.
+#[derive(Serialize)]
+struct DeviceTimes {
+    /// The whole pass, without copies.
+    graph: Spread,
+    /// Sum of the launches' bounds.
+    bound: f64,
+    launches: Vec<Launch>,
+}
+
+/// Repetitions of the same.
+#[derive(Serialize)]
+struct Spread {
+    least: f32,
+    median: f32,
+}
+
+#[derive(Serialize)]
+struct Launch {
+    layer: String,
+    kernel: String,
+    /// Blocks: x, y, z.
+    grid: [u64; 3],
+    threads: u32,
+    time: Spread,
+    bound: f64,
+    /// What binds.
+    limit: Limit,
+}
+
+/// Measures a network and prints the times.
+///
+/// # Errors
+/// What is wrong with the spec, the weights or the device.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let checked = arguments.spec.load()?;
+    let gpu = arguments.gpu.as_deref().and_then(Gpu::named).unwrap_or(Options::default().gpu);
+    let sizes: Vec<usize> = arguments.batch.iter().map(|&batch| usize::from(batch)).collect();
+    let largest = sizes.iter().copied().max().unwrap_or(1);
+    let opened = arguments.model.open_for(&checked, &[], largest, gpu)?;
+    let bounds = opened.cuda().map(|planned| sizes.iter().map(|&batch| planned.bounds(gpu, batch)).collect::<Vec<_>>());
+    if bounds.is_none() && arguments.gpu.is_some() {
+        return Err(Failure::input("`--gpu` is for runs on a GPU").hint("leave it out, or add `--device cuda`"));
+    }
+    let precision =
+        opened.cuda().map_or_else(|| "f32".to_owned(), |p| format!("{:?}", p.program.precision).to_lowercase());
+    let mut model = opened.load()?;
+    let device = match &model {
+        Model::Cpu(_) => arguments.model.device.to_string(),
+        Model::Cuda(model) => {
+            let name = model.device().name();
+            if !name.to_lowercase().contains(gpu.name) {
+                terminal::note(
+                    &format!("bounds are of the GPU {}; this is {name}", gpu.name),
+                    "say with `--gpu` which one it is most like",
+                );
+            }
+            format!("{}, {name}", arguments.model.device)
+        }
+    };
+    let mut batches = Vec::new();
+    for (index, &batch) in sizes.iter().enumerate() {
+        let bounds = bounds.as_ref().and_then(|all| all.get(index)?.as_ref());
+        batches.push(measure(arguments, &checked, &mut model, batch, bounds)?);
+    }
+    let measured = Measured {
+        network: checked.network().name.clone(),
+        device,
+        precision,
+        bounds_of: bounds.is_some().then_some(gpu.name),
+        iterations: arguments.iterations,
+        warm_up: arguments.warm_up,
+        seed: arguments.seed,
+        batches,
+    };
+    match arguments.format {
+        Format::Text => terminal::print(&text::draw(&measured)),
+        Format::Json => terminal::print_json(&measured),
+    }
+}
+
+fn measure(
+    arguments: &Arguments,
+    checked: &Checked,
+    model: &mut Model,
+    batch: usize,
+    bounds: Option<&Bounds>,
+) -> Result<Batch, Failure> {
+    let network = checked.network();
+    let mut rng = Pcg64Mcg::seed_from_u64(arguments.seed);
+    let elements = network.inputs.iter().map(|p| network.value(p.value).shape.dims().iter().product::<usize>());
+    let inputs: Vec<Vec<f32>> =
+        elements.map(|elements| init::normal(&mut rng, 0.0, 1.0, batch * elements)).collect::<Result<_, _>>()?;
+    let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+    let bar = progress::bar("Measuring", (arguments.warm_up + arguments.iterations) as usize);
+    for _ in 0..arguments.warm_up {
+        model.run_on(batch, &inputs)?;
+        bar.advance(1);
+    }
+    let mut times = Vec::new();
+    for _ in 0..arguments.iterations {
+        let start = Instant::now();
+        model.run_on(batch, &inputs)?;
+        times.push(start.elapsed().as_secs_f64() * 1e6);
+        bar.advance(1);
+    }
+    drop(bar);
+    let all: f64 = times.iter().sum();
+    let throughput = batch as f64 * f64::from(arguments.iterations) / (all / 1e6);
+    let device = match (model, bounds) {
+        (Model::Cuda(model), Some(bounds)) => {
+            Some(device_times(model.profile(batch, arguments.iterations as usize)?, bounds))
+        }
+        (Model::Cuda(_) | Model::Cpu(_), _) => None,
+    };
+    Ok(Batch { batch, latency: Latency::new(times), throughput, device })
+}
+
+fn device_times(profile: Profile, bounds: &Bounds) -> DeviceTimes {
+    let launches = profile.launches.into_iter().zip(&bounds.launches).map(|(launch, bound)| {
+        let LaunchTime { layer, kernel, grid, threads, time } = launch;
+        let time = Spread { least: time.least, median: time.median };
+        Launch { layer, kernel, grid, threads, time, bound: bound.bound, limit: bound.limit }
+    });
+    DeviceTimes {
+        launches: launches.collect(),
+        graph: Spread { least: profile.graph.least, median: profile.graph.median },
+        bound: bounds.sums.bound,
+    }
+}
