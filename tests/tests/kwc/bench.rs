@@ -72,7 +72,7 @@ fn bench_measures_the_processor() {
 
     let text = String::from_utf8(run("--batch 2 --iterations 1 --threads 1").stdout).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines[0], "tiny on cpu, f32: 1 runs after 5, random inputs of seed 0");
+    assert_eq!(lines[0], "tiny on cpu, f32: 1 run after 5, random inputs of seed 0");
     assert_eq!(lines[2].split("  ").filter(|title| !title.is_empty()).count(), 6, "{text}");
     let row: Vec<f64> = lines[3].split_whitespace().map(|cell| cell.parse().unwrap()).collect();
     // Of one run, all percentiles are its time.

@@ -12,9 +12,9 @@ use crate::terminal::EMPHASIS;
 /// Draws one table of all batches, and on a GPU one of the launches of each.
 pub(super) fn draw(measured: &Measured) -> String {
     let Measured { network, device, precision, bounds_of, iterations, warm_up, seed, batches } = measured;
-    let mut out = format!(
-        "{EMPHASIS}{network}{EMPHASIS:#} on {device}, {precision}: {iterations} runs after {warm_up}, random inputs of seed {seed}\n\n"
-    );
+    let runs = if *iterations == 1 { "run" } else { "runs" };
+    let mut out = format!("{EMPHASIS}{network}{EMPHASIS:#} on {device}, {precision}: ");
+    let _ = writeln!(out, "{iterations} {runs} after {warm_up}, random inputs of seed {seed}\n");
     let mut titles = vec!["batch", "least ms", "p50 ms", "p90 ms", "p99 ms", "samples/s"];
     if bounds_of.is_some() {
         titles.extend(["graph µs", "bounds µs"]);
