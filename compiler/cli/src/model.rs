@@ -282,6 +282,23 @@ impl Model {
         Ok(())
     }
 
+    /// The largest batch of each range of sizes that one plan of launches serves, ascending, up to `samples`: more than
+    /// that is not of interest. The processor has one plan for all.
+    pub(crate) fn ranges(&self, samples: usize) -> Vec<usize> {
+        match self {
+            Self::Cpu(_) => vec![samples],
+            Self::Cuda(model) => {
+                let mut batches: Vec<usize> = Vec::new();
+                for variant in model.program().variants.iter() {
+                    if batches.last().is_none_or(|&last| last < samples) {
+                        batches.push(variant.batch.min(samples));
+                    }
+                }
+                batches
+            }
+        }
+    }
+
     /// Output `index` of the last run, `[batch, shape...]`.
     pub(crate) fn output(&self, index: usize) -> &[f32] {
         match self {

@@ -3,6 +3,7 @@
 mod bounds;
 mod compile;
 mod costs;
+mod device;
 mod eval;
 #[cfg(target_os = "linux")]
 mod memory;
@@ -89,7 +90,7 @@ layers:
 fn help_says_what_there_is() {
     let folder = tempfile::tempdir().unwrap();
     assert_snapshot!("help", kwc(folder.path(), "--help").assert_ok().stdout);
-    for verb in ["check", "plan", "compile", "run", "eval", "bench", "toolchain"] {
+    for verb in ["check", "plan", "compile", "run", "eval", "verify", "bench", "toolchain"] {
         let outcome = kwc(folder.path(), &format!("{verb} --help"));
         assert_snapshot!(format!("help_{verb}"), outcome.assert_ok().stdout);
     }

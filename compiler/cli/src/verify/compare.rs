@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::failure::Failure;
+
 /// Smallest magnitude that f16 has all its digits for.
 const NORMAL: f32 = 6.103_515_6e-5;
 
@@ -12,62 +14,90 @@ pub(super) struct Comparison {
     pub(super) name: String,
     /// Shape of one sample.
     pub(super) shape: Vec<usize>,
-    /// `|gpu - cpu| / |cpu|`, L2; infinite where the GPU has values that are no numbers.
+    /// `|gpu - cpu| / |cpu|`, L2; infinite, which is null in JSON, where either has values that are no finite numbers, or
+    /// where nothing was compared.
     pub(super) relative_error: f64,
-    /// Largest difference of any value.
+    /// Largest difference of any value; as above.
     pub(super) largest_difference: f64,
     /// Largest magnitude on the processor.
     pub(super) largest: f64,
     /// Values that are infinite or no number on the GPU only.
     pub(super) overflow: usize,
-    /// Values that are not zero on the processor, and too small for f16 to have all its digits.
+    /// Values that are not zero on the processor, and on the GPU are zero or so small that f16 lacks digits for them; none
+    /// in single precision.
     pub(super) underflow: usize,
     /// Values compared.
     pub(super) values: usize,
+    /// Whether the GPU stores f16.
     #[serde(skip)]
-    squares: (f64, f64),
+    half: bool,
+    #[serde(skip)]
+    squares: Squares,
+}
+
+/// Sums over all values so far.
+#[derive(Debug, Default)]
+struct Squares {
+    difference: f64,
+    processor: f64,
 }
 
 impl Comparison {
-    /// A comparison of nothing yet.
-    pub(super) fn new(name: &str, shape: &[usize]) -> Self {
+    /// A comparison of nothing yet. `half` says whether the GPU stores f16.
+    pub(super) fn new(name: &str, shape: &[usize], half: bool) -> Self {
         Self {
             name: name.to_owned(),
             shape: shape.to_vec(),
-            relative_error: 0.0,
+            relative_error: f64::INFINITY,
             largest_difference: 0.0,
             largest: 0.0,
             overflow: 0,
             underflow: 0,
             values: 0,
-            squares: (0.0, 0.0),
+            half,
+            squares: Squares::default(),
         }
     }
 
     /// Takes in more values.
-    pub(super) fn add(&mut self, gpu: &[f32], cpu: &[f32]) {
+    ///
+    /// # Errors
+    /// If there are not as many of one as of the other.
+    pub(super) fn add(&mut self, gpu: &[f32], cpu: &[f32]) -> Result<(), Failure> {
+        if gpu.len() != cpu.len() {
+            return Err(Failure::input(format!(
+                "`{}` has {} values on the GPU and {} on the processor: this is a mistake in kwc, please report it",
+                self.name,
+                gpu.len(),
+                cpu.len()
+            )));
+        }
         self.values += cpu.len();
         for (&gpu, &cpu) in gpu.iter().zip(cpu) {
             self.overflow += usize::from(!gpu.is_finite() && cpu.is_finite());
-            self.underflow += usize::from(cpu != 0.0 && cpu.abs() < NORMAL);
+            self.underflow += usize::from(self.half && cpu != 0.0 && gpu.abs() < NORMAL);
             let (gpu, cpu) = (f64::from(gpu), f64::from(cpu));
             let difference = (gpu - cpu).abs();
-            self.squares.0 += difference * difference;
-            self.squares.1 += cpu * cpu;
-            self.largest_difference =
-                if difference.is_nan() { f64::INFINITY } else { self.largest_difference.max(difference) };
+            // No comparison with a value that is no number is true.
+            let difference = if difference.is_finite() { difference } else { f64::INFINITY };
+            self.squares.difference += difference * difference;
+            self.squares.processor += cpu * cpu;
+            self.largest_difference = self.largest_difference.max(difference);
             self.largest = self.largest.max(cpu.abs());
         }
+        Ok(())
     }
 
     /// The comparison with its error.
     pub(super) fn finish(mut self) -> Self {
-        let (difference, norm) = self.squares;
-        self.relative_error = match (difference == 0.0, norm == 0.0) {
-            (true, _) => 0.0,
-            (false, true) => f64::INFINITY,
-            (false, false) if difference.is_nan() => f64::INFINITY,
-            (false, false) => (difference / norm).sqrt(),
+        let Squares { difference, processor } = self.squares;
+        self.relative_error = if self.values == 0 || !difference.is_finite() || !processor.is_finite() {
+            f64::INFINITY
+        } else if difference == 0.0 {
+            0.0
+        } else {
+            // Infinite where the processor has zeros only.
+            (difference / processor).sqrt()
         };
         self
     }

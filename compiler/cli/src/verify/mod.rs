@@ -3,6 +3,7 @@
 mod compare;
 mod text;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -36,8 +37,10 @@ Examples:
   kwc init SPEC -o W && kwc verify SPEC --weights W --precision f32
 
 The network runs twice on either device: as it runs in use, for its outputs, and unfused, for the result of every module. \
-An error is relative: |gpu - cpu| / |cpu| over all values (L2). In half precision, values that became infinite or not a \
-number are counted as overflow, and those that the processor has below 2^-14, where f16 has fewer digits, as underflow.
+A GPU computes few samples with other kernels than many, so the outputs are compared for each range of batch sizes that \
+the samples suffice for. An error is relative: |gpu - cpu| / |cpu| over all values (L2). Values that are infinite or not a \
+number on the GPU only are counted as overflow; in half precision, those that are not zero on the processor, and zero or \
+below 2^-14 on the GPU, where f16 has fewer digits, as underflow. In JSON an infinite error is null.
 
 The exit code is 1 if an output's error is above the tolerance."
 )]
@@ -53,7 +56,7 @@ pub(crate) struct Arguments {
     input: Vec<PathBuf>,
 
     /// Random samples, where there is no `--input`
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     samples: u16,
 
     /// Which random samples
@@ -88,9 +91,19 @@ struct Report {
     tolerance: f64,
     /// Whether every output is within the tolerance.
     right: bool,
-    outputs: Vec<Comparison>,
+    /// For each range of batch sizes.
+    outputs: Vec<RangedOutput>,
     /// In the order in which they run; errors of earlier layers are in those of later ones.
     layers: Vec<Comparison>,
+}
+
+/// An output, all samples of which were computed in batches of one size.
+#[derive(Debug, Serialize)]
+struct RangedOutput {
+    /// Samples of a batch; the last one may have fewer.
+    batch: usize,
+    #[serde(flatten)]
+    comparison: Comparison,
 }
 
 /// Runs the network on both devices and prints how far they are apart.
@@ -121,7 +134,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let tolerance = arguments.tolerance.unwrap_or(tolerance);
     let outputs = outputs(&arguments.model, device, &checked, samples, &inputs)?;
     let layers = layers(&arguments.model, device, &checked, samples, &inputs)?;
-    let right = outputs.iter().all(|output| output.relative_error <= tolerance);
+    let right = outputs.iter().all(|output| output.comparison.relative_error <= tolerance);
     let report = Report {
         kwc: env!("CARGO_PKG_VERSION"),
         network: checked.network().name.clone(),
@@ -144,7 +157,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if right {
         return Ok(());
     }
-    let worst = report.outputs.iter().map(|output| output.relative_error).fold(0.0, f64::max);
+    let worst = report.outputs.iter().map(|output| output.comparison.relative_error).fold(0.0, f64::max);
     Err(Failure::input(format!("the outputs differ by {worst:.2e}, more than {tolerance:.2e}"))
         .hint("the first layer with a large error is where to look; `--precision f32` tells rounding from mistakes"))
 }
@@ -163,26 +176,49 @@ fn samples(arguments: &Arguments, checked: &Checked) -> Result<(usize, Vec<Vec<f
     Ok((samples, inputs.collect::<Result<_, _>>()?))
 }
 
-/// The outputs as they are computed in use: fused, all samples at a time.
+/// The outputs as they are computed in use, fused: in batches of the largest size of each range.
 fn outputs(
     model: &ModelArguments,
     device: Device,
     checked: &Checked,
     samples: usize,
     inputs: &[Vec<f32>],
-) -> Result<Vec<Comparison>, Failure> {
+) -> Result<Vec<RangedOutput>, Failure> {
     // The GPU first: a machine without one says so at once.
     let mut gpu = model.open_on(device, checked, &[], samples)?.load()?;
-    gpu.run(samples, inputs.to_vec())?;
     let mut cpu = model.open_on(Device::Cpu, checked, &[], samples)?.load()?;
     cpu.run(samples, inputs.to_vec())?;
-    let (ports, _) = cpu.ports();
-    let compared = ports.iter().enumerate().map(|(index, port)| {
-        let mut comparison = Comparison::new(port.name, port.shape);
-        comparison.add(gpu.output(index), cpu.output(index));
-        comparison.finish()
-    });
-    Ok(compared.collect())
+    let half = half(model);
+    let mut outputs = Vec::new();
+    for batch in gpu.ranges(samples) {
+        let mut comparisons: Vec<Comparison> =
+            cpu.ports().0.iter().map(|port| Comparison::new(port.name, port.shape, half)).collect();
+        for start in (0..samples).step_by(batch) {
+            let range = start..(start + batch).min(samples);
+            gpu.run(range.len(), inputs.iter().map(|input| part(input, samples, &range).to_vec()).collect())?;
+            for (index, comparison) in comparisons.iter_mut().enumerate() {
+                comparison.add(gpu.output(index), part(cpu.output(index), samples, &range))?;
+            }
+        }
+        let finished =
+            comparisons.into_iter().map(|comparison| RangedOutput { batch, comparison: comparison.finish() });
+        outputs.extend(finished);
+    }
+    Ok(outputs)
+}
+
+/// The values of some of all samples.
+fn part<'v>(values: &'v [f32], samples: usize, range: &Range<usize>) -> &'v [f32] {
+    let length = values.len() / samples.max(1);
+    values.get(range.start * length..range.end * length).unwrap_or_default()
+}
+
+/// Whether the GPU stores f16.
+fn half(model: &ModelArguments) -> bool {
+    match model.precision() {
+        Precision::F16 => true,
+        Precision::F32 => false,
+    }
 }
 
 /// The results of all modules, one sample at a time.
@@ -197,19 +233,14 @@ fn layers(
     let mut gpu = model.open_on(device, checked, &paths, 1)?.load()?;
     let mut cpu = model.open_on(Device::Cpu, checked, &paths, 1)?.load()?;
     let mut comparisons: Vec<Comparison> =
-        cpu.ports().1.iter().map(|port| Comparison::new(port.name, port.shape)).collect();
+        cpu.ports().1.iter().map(|port| Comparison::new(port.name, port.shape, half(model))).collect();
     let bar = progress::bar("Comparing layers", samples);
     for sample in 0..samples {
-        let inputs: Vec<Vec<f32>> = inputs
-            .iter()
-            .map(|input| {
-                let length = input.len() / samples;
-                input[sample * length..(sample + 1) * length].to_vec()
-            })
-            .collect();
+        let range = sample..sample + 1;
+        let inputs = inputs.iter().map(|input| part(input, samples, &range).to_vec()).collect();
         run_both(&mut gpu, &mut cpu, inputs)?;
         for (index, comparison) in comparisons.iter_mut().enumerate() {
-            comparison.add(gpu.dump(index), cpu.dump(index));
+            comparison.add(gpu.dump(index), cpu.dump(index))?;
         }
         bar.advance(1);
     }

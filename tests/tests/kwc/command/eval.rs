@@ -18,7 +18,7 @@ layers:
   - linear: { name: fc, out: $classes, bias: false }
 ";
 
-fn colours() -> tempfile::TempDir {
+pub(super) fn colours() -> tempfile::TempDir {
     let folder = folder_with("colours.yaml", COLOURS);
     let mut state = State::default();
     state.insert("fc.weight", vec![3, 3], vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]).unwrap();
@@ -45,7 +45,7 @@ fn save(path: &Path, colour: [u8; 3]) {
     image::RgbImage::from_pixel(4, 3, image::Rgb(colour)).save(path).unwrap();
 }
 
-const EVAL: &str = "eval colours.yaml --weights w.safetensors --data data";
+pub(super) const EVAL: &str = "eval colours.yaml --weights w.safetensors --data data";
 
 #[test]
 fn right_answers_are_counted() {

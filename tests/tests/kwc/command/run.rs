@@ -48,17 +48,17 @@ fn gradient(path: &Path, width: u32, height: u32) {
         .unwrap();
 }
 
-fn write(path: &Path, name: &str, dtype: Dtype, shape: &[usize], data: &[u8]) {
+pub(super) fn write(path: &Path, name: &str, dtype: Dtype, shape: &[usize], data: &[u8]) {
     let view = TensorView::new(dtype, shape.to_vec(), data).unwrap();
     serialize_to_file([(name, view)], None, path).unwrap();
 }
 
-fn f32_bytes(values: &[f32]) -> Vec<u8> {
+pub(super) fn f32_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|x| x.to_le_bytes()).collect()
 }
 
 /// The tensors of a safetensors file of f32: shape and values by name.
-fn read(path: &Path) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
+pub(super) fn read(path: &Path) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
     let bytes = std::fs::read(path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     file.tensors()

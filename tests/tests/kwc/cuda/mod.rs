@@ -17,3 +17,5 @@ mod operations;
 mod plain;
 mod resources;
 mod stem;
+
+pub(crate) use compare::{Numbers, relative_l2};
