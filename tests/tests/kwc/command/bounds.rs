@@ -43,6 +43,20 @@ fn launches_and_strategies_of_a_plan() {
 }
 
 #[test]
+fn a_basis_that_is_folded_is_a_strategy() {
+    // 216 cells: 72 and 144 of the layers' own, a basis of rank 16 for the others, and a constant part of each mixture.
+    let spec = TINY.replace("budget: 1/2, cell_in_ratio: 1/2", "budget: 4, cell_in_ratio: 1/2, basis_ratio: 1/16");
+    let folder = folder_with("tiny.yaml", &spec);
+    let plan = kwc(folder.path(), "plan tiny.yaml --target cuda --format json").assert_ok().json();
+    let strategies = &plan["cuda"]["variants"][0]["strategies"];
+    assert_eq!((&strategies[0]["cells"], &strategies[1]["cells"]), (&json!("folded_basis"), &json!("folded_basis")));
+    assert_eq!(strategies[0]["cell_count"], 72 + 16 + 18);
+    assert_eq!(strategies[1]["cell_count"], 144 + 16 + 36);
+    let text = kwc(folder.path(), "plan tiny.yaml --target cuda").assert_ok().stdout.clone();
+    assert!(text.contains("mix own cells and the folded basis (mix), then convolve (conv): a, b\n"), "{text}");
+}
+
+#[test]
 fn bounds_as_computed_by_hand() {
     let folder = folder_with("tiny.yaml", TINY);
     let arguments = "plan tiny.yaml --target cuda --bounds --format json";
