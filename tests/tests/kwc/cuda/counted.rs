@@ -1,4 +1,4 @@
-//! What the kernels of a whole network do, counted: ResNet50 1x in half precision, a batch of eight.
+//! What the kernels of a whole network do, counted: `resnet50` in half precision, a batch of eight.
 
 use std::collections::BTreeMap;
 
