@@ -4,8 +4,9 @@ use kwc_program::cuda::{Argument, Element, Extent};
 use kwc_program::{BufferId, Linear, Step};
 
 use super::elementwise::used;
-use super::kernel::{Family, Kernel, Parameter, ParameterKind};
+use super::kernel::{Family, Kernel, ParameterKind};
 use super::lower::Lowering;
+use super::product::Product;
 use super::storage::{Map, Storage, Sums};
 use super::work::{Amount, Work};
 
@@ -58,7 +59,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Linear) {
         }
     };
     let kernel = lowering.kernel_operand(&op.kernel, op.out_channels, op.in_channels, 1, op.in_channels);
-    let (epilogue, [scale, shift, add]) = lowering.epilogue(&step.layer, &op.epilogue, op.out_channels, 1);
+    let (epilogue, vectors) = lowering.epilogue(&step.layer, &op.epilogue, op.out_channels, 1);
     let (output, out_element, out_pitch) = match lowering.claim_output(op.output) {
         Some(port) => (port, Element::F32, op.out_channels),
         None => {
@@ -100,29 +101,16 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Linear) {
         ]
         .map(|(name, value)| (name, value.into())),
     );
-    let of_channels = |name, argument: Option<Argument>| Parameter {
-        name,
-        kind: ParameterKind::Input(Element::F32),
-        used: argument.is_some(),
+    let product = Product {
+        input: (Argument::Buffer(input.buffer), input.element),
+        kernel: (kernel.argument, element),
+        epilogue: vectors,
+        output: (Argument::Buffer(output), out_element),
     };
-    let parameters = vec![
-        used("input", ParameterKind::Input(input.element)),
-        used("kernel", ParameterKind::Input(element)),
-        of_channels("scale", scale),
-        of_channels("shift", shift),
-        Parameter { name: "add", kind: ParameterKind::Input(element), used: add.is_some() },
-        used("output", ParameterKind::Output(out_element)),
-        used("batch", ParameterKind::Batch),
-    ];
-    let arguments = [
-        Some(Argument::Buffer(input.buffer)),
-        Some(kernel.argument),
-        scale,
-        shift,
-        add,
-        Some(Argument::Buffer(output)),
-        Some(Argument::Batch),
-    ];
+    let mut parameters = product.parameters();
+    parameters.push(used("batch", ParameterKind::Batch));
+    let mut arguments = product.arguments();
+    arguments.push(Some(Argument::Batch));
     let linear = Kernel {
         family: Family::Linear,
         constants,
@@ -140,7 +128,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Linear) {
     let kernel_bytes = |channels: usize| channels * op.in_channels * element.bytes();
     let useful = op.out_channels * op.in_channels;
     let once = |amount| if per_sample { Amount::per_sample(amount) } else { Amount::fixed(amount) };
-    let written = out_pitch * out_element.bytes() + if add.is_some() { op.out_channels * element.bytes() } else { 0 };
+    let written = out_pitch * out_element.bytes() + if epilogue.add { op.out_channels * element.bytes() } else { 0 };
     let padded = tiles * lanes * vector;
     let kernel_moved = match chunks {
         1 => once(kernel_bytes(groups * vector)),

@@ -22,6 +22,7 @@ mod lower;
 mod mix;
 mod norm;
 mod pool;
+mod product;
 mod storage;
 mod strategy;
 mod weights;

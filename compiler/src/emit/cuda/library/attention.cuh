@@ -12,16 +12,6 @@ __device__ __forceinline__ float warp_sum(float x) {
   return x;
 }
 
-__device__ __forceinline__ float4 load4(const float* from) { return *reinterpret_cast<const float4*>(from); }
-
-__device__ __forceinline__ float4 load4(const half* from) {
-  const uint2 words = *reinterpret_cast<const uint2*>(from);
-  float4 x;
-  unpack(words.x, x.x, x.y);
-  unpack(words.y, x.z, x.w);
-  return x;
-}
-
 // Four sums of products, of four weights and one value.
 __device__ __forceinline__ void add_scaled(float4& sums, float4 weights, float value) {
   sums.x = fmaf(weights.x, value, sums.x);

@@ -13,16 +13,6 @@ namespace kwc::mix_f32 {
 
 constexpr int STEP = 16, FOURS = 64;
 
-__device__ __forceinline__ float4 load4(const float* from) { return *reinterpret_cast<const float4*>(from); }
-
-__device__ __forceinline__ float4 load4(const half* from) {
-  const uint2 words = *reinterpret_cast<const uint2*>(from);
-  float4 x;
-  unpack(words.x, x.x, x.y);
-  unpack(words.y, x.z, x.w);
-  return x;
-}
-
 // What a thread carries from global to shared memory: four elements of every fourth cell, and alphas of eight cells
 // side by side.
 template <class K>

@@ -59,6 +59,17 @@ __device__ __forceinline__ void load8(const float* from, float (&x)[8]) {
   x[4] = high.x, x[5] = high.y, x[6] = high.z, x[7] = high.w;
 }
 
+// Four elements, aligned to as many bytes as they are.
+__device__ __forceinline__ float4 load4(const float* from) { return *reinterpret_cast<const float4*>(from); }
+
+__device__ __forceinline__ float4 load4(const half* from) {
+  const uint2 words = *reinterpret_cast<const uint2*>(from);
+  float4 x;
+  unpack(words.x, x.x, x.y);
+  unpack(words.y, x.z, x.w);
+  return x;
+}
+
 // Stores to global memory, aligned to 16 bytes, or to 8 for four halves. PTX, because the compiler splits the store of a
 // vector where it knows more of some elements than of others.
 __device__ __forceinline__ void store4(float* to, const float (&x)[4]) {

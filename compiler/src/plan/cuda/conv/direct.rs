@@ -1,11 +1,12 @@
 //! Any convolution, plainly: one thread for each output element. For what no other family covers: three dimensions, groups.
 
-use kwc_program::cuda::{Argument, Element, Extent};
+use kwc_program::cuda::{Argument, Extent};
 use kwc_program::{Conv, Step};
 
 use crate::plan::cuda::elementwise::{blocks, used};
-use crate::plan::cuda::kernel::{Family, Kernel, Parameter, ParameterKind};
+use crate::plan::cuda::kernel::{Family, Kernel, ParameterKind};
 use crate::plan::cuda::lower::Lowering;
+use crate::plan::cuda::product::Product;
 use crate::plan::cuda::work::{Amount, Work};
 
 /// Threads of a block.
@@ -19,7 +20,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
     let in_group = op.in_channels / op.groups;
     let input = lowering.read(&step.layer, op.input, op.in_channels, positions);
     let kernel = lowering.kernel_operand(&op.kernel, op.out_channels, in_group, window, op.channel_block);
-    let (epilogue, [scale, shift, add]) = lowering.epilogue(&step.layer, &op.epilogue, op.out_channels, out_positions);
+    let (epilogue, vectors) = lowering.epilogue(&step.layer, &op.epilogue, op.out_channels, out_positions);
     let output = lowering.fresh(op.output, op.out_channels, out_positions, input.channels_last);
     let [in_d, in_h, in_w] = op.input_size;
     let [out_d, out_h, out_w] = op.output_size;
@@ -60,34 +61,21 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
         ]
         .map(|(name, value)| (name, value.into())),
     );
-    let vector = |name, argument: Option<Argument>| Parameter {
-        name,
-        kind: ParameterKind::Input(Element::F32),
-        used: argument.is_some(),
+    let product = Product {
+        input: (Argument::Buffer(input.buffer), input.element),
+        kernel: (kernel.argument, input.element),
+        epilogue: vectors,
+        output: (Argument::Buffer(output.buffer), output.element),
     };
-    let parameters = vec![
-        used("input", ParameterKind::Input(input.element)),
-        used("kernel", ParameterKind::Input(input.element)),
-        vector("scale", scale),
-        vector("shift", shift),
-        Parameter { name: "add", kind: ParameterKind::Input(input.element), used: add.is_some() },
-        used("output", ParameterKind::Output(input.element)),
-        used("batch", ParameterKind::Batch),
-    ];
-    let arguments = [
-        Some(Argument::Buffer(input.buffer)),
-        Some(kernel.argument),
-        scale,
-        shift,
-        add,
-        Some(Argument::Buffer(output.buffer)),
-        Some(Argument::Batch),
-    ];
+    let mut parameters = product.parameters();
+    parameters.push(used("batch", ParameterKind::Batch));
+    let mut arguments = product.arguments();
+    arguments.push(Some(Argument::Batch));
     let useful = Amount::per_sample(out_positions * op.out_channels * in_group * window);
     let kernel_bytes = op.out_channels * in_group * window * input.element.bytes();
     let kernel_bytes =
         if kernel.sample_stride == 0 { Amount::fixed(kernel_bytes) } else { Amount::per_sample(kernel_bytes) };
-    let added = if add.is_some() { output.bytes() } else { 0 };
+    let added = if epilogue.add { output.bytes() } else { 0 };
     let bytes = kernel_bytes + Amount::per_sample(input.bytes() + output.bytes() + added);
     let work = Work { useful, padded: useful, tensor: false, compulsory: bytes, moved: bytes };
     let direct = Kernel {

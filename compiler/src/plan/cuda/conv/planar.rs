@@ -6,6 +6,7 @@ use kwc_program::{BufferId, Conv};
 use crate::plan::cuda::elementwise::used;
 use crate::plan::cuda::kernel::{Constant, Epilogue, Parameter, ParameterKind};
 use crate::plan::cuda::lower::Lowering;
+use crate::plan::cuda::product::Product;
 use crate::plan::cuda::storage::{KernelOperand, Map, Sums};
 use crate::plan::cuda::work::Amount;
 
@@ -74,36 +75,29 @@ pub(super) struct Operands {
 }
 
 impl Operands {
+    fn product(&self) -> Product {
+        let element = self.output.element;
+        Product {
+            input: (Argument::Buffer(self.input), self.input_element),
+            kernel: (self.kernel.argument, element),
+            epilogue: self.epilogue,
+            output: (Argument::Buffer(self.output.buffer), element),
+        }
+    }
+
     /// Parameters of the family.
     pub(super) fn parameters(&self) -> Vec<Parameter> {
-        let element = self.output.element;
-        let [scale, shift, add] = self.epilogue.map(|argument| argument.is_some());
-        let maybe = |name, kind, used| Parameter { name, kind, used };
-        vec![
-            used("input", ParameterKind::Input(self.input_element)),
-            used("kernel", ParameterKind::Input(element)),
-            maybe("scale", ParameterKind::Input(Element::F32), scale),
-            maybe("shift", ParameterKind::Input(Element::F32), shift),
-            maybe("add", ParameterKind::Input(element), add),
-            used("output", ParameterKind::Output(element)),
-            maybe("sums", ParameterKind::Output(Element::F32), self.sums.is_some()),
-            used("batch", ParameterKind::Batch),
-        ]
+        let sums = Parameter { name: "sums", kind: ParameterKind::Output(Element::F32), used: self.sums.is_some() };
+        let mut parameters = self.product().parameters();
+        parameters.extend([sums, used("batch", ParameterKind::Batch)]);
+        parameters
     }
 
     /// Arguments for them.
-    pub(super) fn arguments(&self) -> [Option<Argument>; 8] {
-        let [scale, shift, add] = self.epilogue;
-        [
-            Some(Argument::Buffer(self.input)),
-            Some(self.kernel.argument),
-            scale,
-            shift,
-            add,
-            Some(Argument::Buffer(self.output.buffer)),
-            self.sums.map(|sums| Argument::Buffer(sums.buffer)),
-            Some(Argument::Batch),
-        ]
+    pub(super) fn arguments(&self) -> Vec<Option<Argument>> {
+        let mut arguments = self.product().arguments();
+        arguments.extend([self.sums.map(|sums| Argument::Buffer(sums.buffer)), Some(Argument::Batch)]);
+        arguments
     }
 
     /// Bytes if each operand but the kernel is moved once. `input` is the input's, per sample.
