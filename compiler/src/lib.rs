@@ -3,7 +3,9 @@
 //! The way of the data, one folder or file a stage ([`pipeline`] shows them as one list):
 //!
 //! ```text
-//! YAML text -> spec -> lower -> ir -> partition -> check -> plan -> Program
+//! YAML text -> spec -> lower -> ir -> partition -> check -> plan -> Program for the CPU
+//!                                                            -> plan::cuda -> Program for CUDA -> emit::cuda -> kernels.cu
+//! Program -> emit -> a Rust crate
 //! checkpoint -> weights -> packed weights
 //! ```
 //!
