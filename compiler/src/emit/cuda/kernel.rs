@@ -82,8 +82,8 @@ fn epilogue(writer: &mut Writer, epilogue: &Epilogue) {
 const fn activated(activation: Activation) -> &'static str {
     match activation {
         Activation::Identity => "x",
-        Activation::Relu => "fmaxf(x, 0.0f)",
-        Activation::Relu6 => "fminf(fmaxf(x, 0.0f), 6.0f)",
+        Activation::Relu => "kwc::relu(x)",
+        Activation::Relu6 => "kwc::relu6(x)",
         Activation::Gelu => "kwc::gelu(x)",
         Activation::Silu => "kwc::silu(x)",
         Activation::HardSwish => "kwc::hard_swish(x)",

@@ -25,7 +25,11 @@ __device__ void run(const typename K::Element* input, typename K::Element* outpu
         float x[8];
         load8(input + (long long)((d * K::IN_H + h) * K::IN_W + w) * K::PITCH, x);
 #pragma unroll
-        for (int i = 0; i < 8; ++i) result[i] = K::MAX ? fmaxf(result[i], x[i]) : result[i] + x[i];
+        for (int i = 0; i < 8; ++i) {
+          // What is not a number is larger than any number, as in PyTorch.
+          const bool larger = x[i] > result[i] || x[i] != x[i];
+          result[i] = K::MAX ? (larger ? x[i] : result[i]) : result[i] + x[i];
+        }
         ++inside;
       }
     }

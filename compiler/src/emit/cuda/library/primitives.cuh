@@ -101,6 +101,11 @@ __device__ __forceinline__ void store8_shared(float* to, const float (&x)[8]) {
   reinterpret_cast<float4*>(to)[1] = make_float4(x[4], x[5], x[6], x[7]);
 }
 
+// What is not a number stays so, as it does in PyTorch; fmaxf and fminf would hide it.
+__device__ __forceinline__ float relu(float x) { return x < 0.0f ? 0.0f : x; }
+
+__device__ __forceinline__ float relu6(float x) { return x > 6.0f ? 6.0f : relu(x); }
+
 // The exact one: x * (1 + erf(x / sqrt 2)) / 2.
 __device__ __forceinline__ float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f)); }
 
@@ -108,7 +113,7 @@ __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-
 
 __device__ __forceinline__ float silu(float x) { return x / (1.0f + expf(-x)); }
 
-__device__ __forceinline__ float hard_swish(float x) { return x * fminf(fmaxf(x + 3.0f, 0.0f), 6.0f) * (1.0f / 6.0f); }
+__device__ __forceinline__ float hard_swish(float x) { return x * relu6(x + 3.0f) * (1.0f / 6.0f); }
 
 // Scale, shift, addend and activation of eight channels of one position. `channel` is the first; `at` its element in the
 // addend. Channels of padding become zero.
