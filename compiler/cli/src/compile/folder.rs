@@ -98,7 +98,7 @@ pub(super) struct Staging {
 }
 
 impl Staging {
-    /// Makes an empty folder beside the place of the result, and the folders around it.
+    /// Makes an empty folder in the place of the result, or beside it if it isn't there, and the folders around it.
     ///
     /// # Errors
     /// The place is no folder, or can't be written to.
@@ -116,7 +116,9 @@ impl Staging {
         let staged = {
             let mut unfinished = watch.lock();
             unfinished.around = parent.ancestors().take_while(|above| !above.exists()).map(Path::to_owned).collect();
-            let staged = fs::create_dir_all(parent).and_then(|()| temporary(parent)).map_err(failed)?;
+            // In a folder that is there: it can be a mounted one, and what is around it not be writable.
+            let around = if folder.is_dir() { folder.as_path() } else { parent };
+            let staged = fs::create_dir_all(around).and_then(|()| temporary(around)).map_err(failed)?;
             unfinished.staged = Some(staged.clone());
             staged
         };
