@@ -63,6 +63,14 @@ pub enum Error {
         /// The most similar path.
         nearest: Option<String>,
     },
+    /// A layer is too large for the target's kernels.
+    #[error("layer `{layer}` is too large for a CUDA device: {what}")]
+    TooLarge {
+        /// Path of the layer.
+        layer: String,
+        /// What is too large, and what the limit is.
+        what: String,
+    },
 }
 
 fn hint(nearest: Option<&str>) -> String {

@@ -53,7 +53,7 @@ struct Division {
 }
 
 /// The division that takes least time, by the model.
-fn divide(lowering: &Lowering<'_>, op: &AttentionOp, average: &Average, rows: usize) -> Division {
+fn divide(lowering: &mut Lowering<'_>, layer: &str, op: &AttentionOp, average: &Average, rows: usize) -> Division {
     let fc1 = op.hidden * padded(op.channels) * 4;
     let sums = average.bytes();
     let basis = op.basis.map_or(0, |basis| basis.rank * padded(op.cells - basis.local) * 4);
@@ -64,6 +64,16 @@ fn divide(lowering: &Lowering<'_>, op: &AttentionOp, average: &Average, rows: us
     // 16 bytes a thread.
     let fixed = (padded(op.channels) + op.hidden) * 4 + MANY * 16;
     let fits = |per_block: usize| fixed + per_block * (padded(rows) * 4 + expanded) <= SHARED;
+    if !fits(1) {
+        let what = format!(
+            "the attention's {} input channels and {} cells take {} bytes of shared memory, and {SHARED} are the most; fewer \
+             cells, by larger cell ratios or a smaller budget, or fewer channels take less",
+            op.channels,
+            op.cells,
+            fixed + padded(rows) * 4 + expanded
+        );
+        lowering.refuse(layer, what);
+    }
     let best = |before: usize| {
         let time = |&per_block: &usize| {
             let blocks = op.mixtures.div_ceil(per_block);
@@ -108,7 +118,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
     let fc1 = operand(lowering, op.fc1, fc1_order, "[hidden, channels]");
     let fc1_bias = op.fc1_bias.map(|weight| lowering.vector(weight));
     let rows = op.basis.map_or(op.cells + 1, |basis| basis.local + basis.rank + 1);
-    let Division { apart, per_block } = divide(lowering, op, &average, rows);
+    let Division { apart, per_block } = divide(lowering, &step.layer, op, &average, rows);
     let hidden = apart.then(|| hidden(lowering, step, op, &average, fc1, fc1_bias));
     let (layer_norm, epsilon, norm) = match op.norm {
         AttentionNorm::Batch { scale, shift } => (false, 0.0, [scale, shift]),

@@ -16,6 +16,8 @@ use super::work::{Amount, Work};
 const THREADS: usize = 256;
 /// Positions of a part at least, where there are as many.
 const PART: usize = 64;
+/// Parts at most: whoever needs the average adds them up.
+const MOST_PARTS: usize = 1024;
 
 /// The average of an activation, as partial sums.
 pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &GlobalAverage) {
@@ -28,7 +30,8 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &GlobalAverage
 
 fn partial_sums(lowering: &mut Lowering<'_>, step: &Step, op: &GlobalAverage) -> Sums {
     let input = lowering.read(&step.layer, op.input, op.channels, op.positions);
-    let parts = op.positions.div_ceil(PART);
+    let part = op.positions.div_ceil(op.positions.div_ceil(PART).min(MOST_PARTS));
+    let parts = op.positions.div_ceil(part);
     let buffer = lowering.allocate(parts * input.pitch * Element::F32.bytes());
     let sums = Sums { buffer, parts, channels: op.channels, pitch: input.pitch, positions: op.positions };
     // A thread adds up eight channels; the other dimension of a block are positions.
@@ -38,7 +41,7 @@ fn partial_sums(lowering: &mut Lowering<'_>, step: &Step, op: &GlobalAverage) ->
         ("PITCH", input.pitch.into()),
         ("POSITIONS", input.positions.into()),
         ("PARTS", parts.into()),
-        ("PART", op.positions.div_ceil(parts).into()),
+        ("PART", part.into()),
         ("COLUMNS", columns.into()),
     ];
     let parameters =

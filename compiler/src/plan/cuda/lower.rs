@@ -14,8 +14,13 @@ use super::{Options, attention, average, conv, elementwise, linear, mix, norm, p
 use crate::check::Checked;
 use crate::ir::{ChannelOrder, Shape};
 use crate::partition::Grid;
-use crate::plan::Planned as Steps;
 use crate::plan::place::{self, Lifetime};
+use crate::plan::{Error, Planned as Steps};
+
+/// Bytes of a sample's tensor, or of a weight, at most: kernels index elements in 32 bits.
+const MOST_BYTES: usize = i32::MAX as usize;
+/// Blocks of a grid in x at most.
+const MOST_BLOCKS: u64 = i32::MAX as u64;
 
 /// What all variants share: kernels and weights.
 #[derive(Debug, Default)]
@@ -32,6 +37,8 @@ pub(super) struct Shared {
 pub(super) struct Lowered {
     pub variant: Variant,
     pub work: Vec<Work>,
+    /// Why it can't be launched, if it can't.
+    pub refusal: Option<Error>,
 }
 
 /// Lowers all steps for batches of up to `batch` samples.
@@ -66,6 +73,7 @@ pub(super) struct Lowering<'a> {
     launches: Vec<Launch>,
     work: Vec<Work>,
     counters: usize,
+    refusal: Option<Error>,
 }
 
 impl<'a> Lowering<'a> {
@@ -86,6 +94,7 @@ impl<'a> Lowering<'a> {
             launches: Vec::new(),
             work: Vec::new(),
             counters: 0,
+            refusal: None,
         };
         for port in program.inputs.iter().chain(program.outputs.iter()).chain(program.dumps.iter()) {
             lowering.allocate(port.shape.iter().product::<usize>() * Element::F32.bytes());
@@ -334,6 +343,38 @@ impl<'a> Lowering<'a> {
         }
     }
 
+    /// Says that a layer can't be launched: the first one is the error of the plan.
+    pub(super) fn refuse(&mut self, layer: &str, what: String) {
+        self.refusal.get_or_insert(Error::TooLarge { layer: layer.to_owned(), what });
+    }
+
+    /// Refuses what kernels can't index or a grid can't count: they have 32 bits, and two of a grid's dimensions 16.
+    fn check_launch(&mut self, layer: &str, grid: &[Extent; 3], arguments: &[Argument]) {
+        for argument in arguments {
+            let bytes = match *argument {
+                Argument::Buffer(buffer) => self.buffers[buffer.0 as usize].length,
+                Argument::Weight(weight) => self.shared.weights[weight.0 as usize].bytes(),
+                Argument::Counter(_) | Argument::Batch => 0,
+            };
+            if bytes > MOST_BYTES {
+                self.refuse(layer, format!("a tensor of it takes {bytes} bytes, and {MOST_BYTES} are the most"));
+            }
+        }
+        let most = [MOST_BLOCKS, u64::from(u16::MAX), u64::from(u16::MAX)];
+        for ((extent, most), axis) in grid.iter().zip(most).zip(["x", "y", "z"]) {
+            let blocks = extent.blocks(self.batch);
+            if blocks > most || extent.per_sample == u32::MAX || extent.fixed == u32::MAX {
+                self.refuse(
+                    layer,
+                    format!(
+                        "its grid has {blocks} blocks in {axis} with a batch of {}, and {most} are the most",
+                        self.batch
+                    ),
+                );
+            }
+        }
+    }
+
     /// Adds a launch. There is one argument for each of the kernel's parameters; those of unused ones are `None`.
     pub(super) fn launch(
         &mut self,
@@ -345,6 +386,7 @@ impl<'a> Lowering<'a> {
     ) {
         debug_assert_eq!(kernel.parameters.len(), arguments.len(), "{:?}", kernel.family);
         let arguments: Vec<Argument> = arguments.iter().flatten().copied().collect();
+        self.check_launch(layer, &grid, &arguments);
         let now = self.launches.len();
         for argument in &arguments {
             if let Argument::Buffer(buffer) = argument {
@@ -402,7 +444,7 @@ impl<'a> Lowering<'a> {
         let (buffers, arena) = place::place_aligned(&self.buffers, ALIGNMENT);
         let buffers = buffers.iter().map(|b| Buffer { offset: b.offset, length: b.length }).collect();
         let variant = Variant { batch: self.batch, buffers, arena, launches: Cow::Owned(self.launches) };
-        Lowered { variant, work: self.work }
+        Lowered { variant, work: self.work, refusal: self.refusal }
     }
 
     /// Outputs and dumps live from their first launch, not from the first of all.

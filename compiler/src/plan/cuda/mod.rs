@@ -91,7 +91,7 @@ const RANGES: [usize; 1] = [2];
 /// Plans a network for CUDA devices.
 ///
 /// # Errors
-/// A dump of something that doesn't exist.
+/// A dump of something that doesn't exist; a layer that is too large for the kernels.
 pub fn plan(checked: &Checked, options: &Options) -> Result<Planned, Error> {
     let steps = super::Options {
         dumps: options.dumps.clone(),
@@ -107,9 +107,14 @@ pub fn plan(checked: &Checked, options: &Options) -> Result<Planned, Error> {
     let mut work = Vec::new();
     for batch in ranges {
         let lowered = lower::lower(checked, options, &steps, batch, &mut shared);
+        if let Some(error) = lowered.refusal {
+            return Err(error);
+        }
         match variants.last_mut() {
             Some(last) if last.launches == lowered.variant.launches && last.buffers == lowered.variant.buffers => {
                 last.batch = batch;
+                work.pop();
+                work.push(lowered.work);
             }
             Some(_) | None => {
                 variants.push(lowered.variant);
@@ -130,7 +135,7 @@ pub fn plan(checked: &Checked, options: &Options) -> Result<Planned, Error> {
         inputs: ports(&steps.program.inputs),
         outputs: ports(&steps.program.outputs),
         dumps: ports(&steps.program.dumps),
-        weights_id: Cow::Owned(weights::id(&shared.weights)),
+        weights_id: Cow::Owned(weights::id(&shared.weights, &shared.recipes)),
         weights: Cow::Owned(shared.weights),
         weight_bytes: shared.weight_bytes,
         source_id: Cow::Borrowed(""),

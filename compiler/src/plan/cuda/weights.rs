@@ -6,11 +6,11 @@ use sha2::{Digest as _, Sha256};
 use crate::hash;
 use crate::plan::Recipe;
 
-/// The name of a table of weights: what it says of their places, shapes and layouts, hashed.
-pub(super) fn id(weights: &[Weight]) -> String {
+/// The name of a table of weights: what it says of their places, shapes and layouts, and how they are made, hashed.
+pub(super) fn id(weights: &[Weight], recipes: &[PackRecipe]) -> String {
     let mut hasher = Sha256::new();
-    for Weight { name, offset, element, shape, layout } in weights {
-        hasher.update(format!("{name:?} {offset} {element:?} {shape:?} {layout:?}\n"));
+    for (Weight { name, offset, element, shape, layout }, recipe) in weights.iter().zip(recipes) {
+        hasher.update(format!("{name:?} {offset} {element:?} {shape:?} {layout:?} {recipe:?}\n"));
     }
     hash::hexadecimal(&hasher.finalize())
 }

@@ -10,6 +10,7 @@ mod device;
 mod edges;
 mod emitted;
 mod layers;
+mod limits;
 mod linear;
 mod mix;
 mod networks;

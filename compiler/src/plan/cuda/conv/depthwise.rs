@@ -18,6 +18,11 @@ const RUN: usize = 4;
 /// Parts of the sums that a block may leave of one sample.
 const PARTS: usize = 64;
 
+/// Width of a window at most.
+const WIDEST: usize = 15;
+/// Input positions of a row that a thread reads at most.
+const FARTHEST: usize = 64;
+
 /// Whether the family covers a convolution. Eight neighbouring channels must lie in one block of the kernel's.
 pub(super) fn covers(lowering: &Lowering<'_>, op: &Conv) -> bool {
     let block = match op.kernel.data {
@@ -25,7 +30,10 @@ pub(super) fn covers(lowering: &Lowering<'_>, op: &Conv) -> bool {
         kwc_program::Operand::Buffer(buffer) => lowering.read_mixed(buffer).block,
     };
     let depthwise = op.groups == op.in_channels && op.groups == op.out_channels;
-    depthwise && planar::is_planar(op) && (block % CHANNELS == 0 || block == op.out_channels)
+    // A row of the window, and all of a run's, are unrolled.
+    let reach = (RUN - 1) * op.stride[2] + (op.kernel_size[2] - 1) * op.dilation[2] + 1;
+    let short = op.kernel_size[2] <= WIDEST && reach <= FARTHEST;
+    depthwise && short && planar::is_planar(op) && (block % CHANNELS == 0 || block == op.out_channels)
 }
 
 /// One convolution.

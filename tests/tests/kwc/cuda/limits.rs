@@ -1,0 +1,108 @@
+//! What is too large for a kernel, and what a plan's ids and figures must tell apart.
+
+use kwc_compiler::pipeline;
+use kwc_compiler::plan::cuda::{Options, Planned};
+
+use super::compare::assert_agrees;
+use crate::golden::checked_text;
+
+fn plan(spec: &str, max_batch: usize) -> Result<Planned, String> {
+    let options = Options { max_batch, ..Options::default() };
+    pipeline::cuda(&checked_text(spec), &options).map(|network| network.planned).map_err(|error| error.to_string())
+}
+
+#[test]
+fn cuda_layers_that_are_too_large_are_refused_by_name() {
+    let wide = "
+kwc: 1
+name: wide
+input: { tokens: 1, channels: 16000 }
+warehouses: { budget: 1 }
+layers:
+  - linear: { name: fc, out: 16, warehouse: w }
+";
+    let error = plan(wide, 8).unwrap_err();
+    assert!(error.contains("`fc`") && error.contains("shared memory"), "{error}");
+    let high = "
+kwc: 1
+name: high
+input: { channels: 64, height: 8192, width: 8192 }
+layers:
+  - conv: { name: a, out: 8, kernel: 1 }
+";
+    let error = plan(high, 8).unwrap_err();
+    assert!(error.contains("`a`") && error.contains("bytes"), "{error}");
+}
+
+/// So many positions that their partial sums don't each fit a row of blocks.
+#[test]
+fn cuda_averages_over_many_positions_are_planned() {
+    let long = "
+kwc: 1
+name: long
+input: { channels: 8, length: 4300000 }
+layers:
+  - global_avg_pool
+";
+    let planned = plan(long, 1).unwrap();
+    let grids = planned.program.variants.iter().flat_map(|variant| variant.launches.iter().map(|launch| launch.grid));
+    assert!(grids.flat_map(|[_, y, z]| [y, z]).all(|extent| extent.blocks(1) <= 65535));
+}
+
+/// Weights packed for one network aren't another's, even where they lie alike: here an epsilon is folded in.
+#[test]
+fn cuda_weights_ids_tell_how_weights_are_made() {
+    let spec = |eps: &str| {
+        format!(
+            "
+kwc: 1
+name: norm
+input: {{ channels: 8, height: 4, width: 4 }}
+layers:
+  - conv: {{ name: a, out: 8, kernel: 1 }}
+  - batch_norm: {{ name: n, eps: {eps} }}
+"
+        )
+    };
+    let id = |eps: &str| plan(&spec(eps), 1).unwrap().program.weights_id;
+    assert_eq!(id("1e-5"), id("1e-5"));
+    assert_ne!(id("1e-5"), id("1e-1"));
+}
+
+#[test]
+fn cuda_figures_of_merged_ranges_are_those_of_the_largest_batch() {
+    let spec = "
+kwc: 1
+name: merged
+input: { channels: 32, height: 8, width: 8 }
+warehouses: { budget: 1, cell_in_ratio: 1/2, cell_out_ratio: 1/2 }
+layers:
+  - conv: { name: a, out: 32, kernel: 1, warehouse: w }
+";
+    for max_batch in [1, 2, 12] {
+        let planned = plan(spec, max_batch).unwrap();
+        for (variant, works) in planned.program.variants.iter().zip(&planned.work) {
+            for work in works {
+                assert!(
+                    work.padded.of(variant.batch) >= work.useful.of(variant.batch),
+                    "{work:?} of {}",
+                    variant.batch
+                );
+            }
+        }
+    }
+}
+
+/// A window too wide to be unrolled.
+#[test]
+fn cuda_wide_depthwise_windows_agree() {
+    let spec = "
+kwc: 1
+name: wide
+input: { channels: 8, length: 60 }
+layers:
+  - conv: { name: a, out: 8, kernel: 33, padding: 16, groups: 8 }
+";
+    let ran = assert_agrees(spec, kwc_program::cuda::Precision::F16, 2, &[]);
+    assert!(ran.launches.iter().all(|(kernel, _)| !kernel.starts_with("depthwise")));
+}
