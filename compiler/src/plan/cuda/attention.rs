@@ -11,6 +11,7 @@ use kwc_program::cuda::{Argument, Element, Extent};
 use kwc_program::{Attention as AttentionOp, AttentionNorm, Basis, Step, WeightId};
 
 use super::elementwise::used;
+use super::gpu::L2_PORT;
 use super::kernel::{Constant, Family, Kernel, Parameter, ParameterKind};
 use super::lower::Lowering;
 use super::mix;
@@ -26,8 +27,6 @@ const MANY: usize = 512;
 const VECTORS: usize = 16;
 /// Shared memory of a block, bytes.
 const SHARED: usize = 48 << 10;
-/// Bytes that a multiprocessor takes from the L2 cache in one cycle, on every GPU from Ampere on.
-const L2_PORT: f64 = 64.0;
 /// What a launch of the hidden units costs beside its reading, in launches: it waits for the one before it, and has to get
 /// its first weights.
 const PATIENCE: f64 = 2.0;

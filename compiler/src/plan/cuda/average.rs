@@ -6,14 +6,12 @@
 use kwc_program::cuda::{Argument, CHANNELS, Element, Extent};
 use kwc_program::{GlobalAverage, Step};
 
-use super::elementwise::{blocks, used};
-use super::kernel::{Family, Kernel, ParameterKind};
+use super::elementwise::{blocks, kernel, used};
+use super::kernel::{Family, ParameterKind};
 use super::lower::Lowering;
 use super::storage::{Map, Storage, Sums, padded};
 use super::work::{Amount, Work};
 
-/// Threads of a block.
-const THREADS: usize = 256;
 /// Positions of a part at least, where there are as many.
 const PART: usize = 64;
 /// Parts at most: whoever needs the average adds them up.
@@ -46,15 +44,7 @@ fn partial_sums(lowering: &mut Lowering<'_>, step: &Step, op: &GlobalAverage) ->
     ];
     let parameters =
         vec![used("input", ParameterKind::Input(input.element)), used("sums", ParameterKind::Output(Element::F32))];
-    let kernel = Kernel {
-        family: Family::PartialSums,
-        constants,
-        epilogue: None,
-        parameters,
-        threads: u32::try_from(THREADS).unwrap_or(u32::MAX),
-        resident: 1,
-        shared_bytes: 0,
-    };
+    let kernel = kernel(Family::PartialSums, constants, parameters);
     let extent = |blocks: usize| Extent::fixed(u32::try_from(blocks).unwrap_or(u32::MAX));
     let grid = [extent((input.pitch / CHANNELS).div_ceil(columns)), extent(parts), Extent::BATCH];
     let bytes = Amount::per_sample(input.bytes() + parts * input.pitch * Element::F32.bytes());
@@ -83,15 +73,7 @@ pub(super) fn finish(lowering: &mut Lowering<'_>, layer: &str, sums: Sums) -> Ma
         used("output", ParameterKind::Output(element)),
         used("batch", ParameterKind::Batch),
     ];
-    let kernel = Kernel {
-        family: Family::Average,
-        constants,
-        epilogue: None,
-        parameters,
-        threads: u32::try_from(THREADS).unwrap_or(u32::MAX),
-        resident: 1,
-        shared_bytes: 0,
-    };
+    let kernel = kernel(Family::Average, constants, parameters);
     let bytes = Amount::per_sample(sums.parts * sums.pitch * Element::F32.bytes() + map.bytes());
     let work = Work { compulsory: bytes, moved: bytes, ..Work::default() };
     let arguments = [Some(Argument::Buffer(sums.buffer)), Some(Argument::Buffer(buffer)), Some(Argument::Batch)];

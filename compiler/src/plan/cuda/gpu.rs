@@ -89,7 +89,26 @@ pub const GPUS: [Gpu; 5] = [
     },
 ];
 
+/// Bytes that a multiprocessor takes from the L2 cache in one cycle, on every GPU from Ampere on.
+pub(super) const L2_PORT: f64 = 64.0;
+/// Shared memory that a block may have on every GPU of capability 8.0 and above.
+pub(super) const MAX_SHARED: usize = 96 << 10;
+/// Cycles of a step on tensor cores beside the products, for a block on its own: a barrier, the first fragments, the last
+/// products.
+pub(super) const STEP_LATENCY: f64 = 120.0;
+/// Cycles until a copy from global memory arrives.
+pub(super) const COPY_LATENCY: f64 = 700.0;
+
 impl Gpu {
+    /// Shared memory of a multiprocessor, bytes.
+    pub(super) const fn shared_memory(&self) -> usize {
+        match self.capability {
+            (8, 0) => 164 << 10,
+            (9, 0) => 228 << 10,
+            _ => 100 << 10,
+        }
+    }
+
     /// A GPU by its name.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {

@@ -4,7 +4,7 @@
 //! blocks issue, multiply, and move, or from latencies where too few blocks share it; and for the whole the bandwidth of
 //! the L2 cache. It knows what decides between tiles: padding, waves, reuse, and too few blocks.
 
-use crate::plan::cuda::gpu::Gpu;
+use crate::plan::cuda::gpu::{COPY_LATENCY, Gpu, L2_PORT, MAX_SHARED, STEP_LATENCY};
 
 /// The problem: a product of matrices for each sample.
 #[derive(Debug, Clone, Copy)]
@@ -47,21 +47,13 @@ const MAX_SUMS: usize = 72;
 const MAX_POSITIONS: usize = 128;
 /// Registers of a thread beside sums and weights: addresses, pixels, what a copy needs.
 const OTHER_REGISTERS: usize = 56;
-/// Shared memory that a block may have on every GPU of capability 8.0 and above.
-const MAX_SHARED: usize = 96 << 10;
 /// Blocks of a sum.
 const PARTS: [usize; 10] = [1, 2, 3, 4, 6, 8, 9, 12, 16, 18];
 
 /// Cycles that a block takes from its start to its end beside the steps: first copies, last stores.
 const BLOCK_LATENCY: f64 = 1500.0;
-/// Cycles of a step beside the products, for a block on its own: a barrier, the first fragments, the last products.
-const STEP_LATENCY: f64 = 120.0;
-/// Cycles until a copy from global memory arrives.
-const COPY_LATENCY: f64 = 700.0;
 /// Cycles that sharing a sum adds: parts to memory, a counter, and all parts back.
 const GATHER_LATENCY: f64 = 2500.0;
-/// Bytes a cycle between one multiprocessor and the L2 cache.
-const PORT: f64 = 64.0;
 /// What moving bytes costs where it isn't the bound: of two choices that are as fast, the one that moves less.
 const IMPATIENCE: f64 = 0.2;
 
@@ -78,7 +70,7 @@ impl Tiles {
 
     /// Blocks that a multiprocessor can hold.
     pub(super) fn resident(&self, gpu: &Gpu) -> usize {
-        let by_shared = shared_memory(gpu) / (self.shared_bytes() + 1024);
+        let by_shared = gpu.shared_memory() / (self.shared_bytes() + 1024);
         let registers = (self.sums() + 8 * self.rows() + OTHER_REGISTERS).next_multiple_of(8);
         let by_registers = 65536 / (registers * self.threads());
         by_shared.min(by_registers).clamp(1, 8)
@@ -125,13 +117,13 @@ impl Tiles {
         let shared = warps * (rows * 4.0 * k / 16.0 + cols * 4.0 * k / 32.0) + copied / 128.0;
         let copies = copied / 16.0 / 32.0;
         let issue = (warps * (rows * cols * k / 16.0 + rows * k / 16.0 + cols * k / 32.0 + 25.0) + copies * 8.0) / 4.0;
-        let step = tensor.max(shared).max(issue).max(copied / PORT);
+        let step = tensor.max(shared).max(issue).max(copied / L2_PORT);
         let alone = step.max(tensor + STEP_LATENCY).max(COPY_LATENCY / (self.stages - 1) as f64);
         // A block, and all blocks of the busiest multiprocessor.
         let steps = self.steps(problem).div_ceil(self.parts) as f64;
         let gathered = if self.parts > 1 { c * p * 4.0 * (2 * self.parts) as f64 } else { 0.0 };
-        let gather_latency = if self.parts > 1 { GATHER_LATENCY + gathered / PORT } else { 0.0 };
-        let busy = step * steps + c * p * 4.0 / PORT + 300.0;
+        let gather_latency = if self.parts > 1 { GATHER_LATENCY + gathered / L2_PORT } else { 0.0 };
+        let busy = step * steps + c * p * 4.0 / L2_PORT + 300.0;
         let alone = alone * steps + BLOCK_LATENCY + gather_latency;
         let tiles = self.p_tiles(problem) * self.c_tiles(problem) * problem.batch;
         let blocks = tiles * self.parts;
@@ -192,13 +184,4 @@ fn split(tiles: Tiles, problem: &Problem, gpu: &Gpu) -> Vec<Tiles> {
     }
     all.dedup();
     all
-}
-
-/// Shared memory of a multiprocessor, bytes.
-const fn shared_memory(gpu: &Gpu) -> usize {
-    match gpu.capability {
-        (8, 0) => 164 << 10,
-        (9, 0) => 228 << 10,
-        _ => 100 << 10,
-    }
 }

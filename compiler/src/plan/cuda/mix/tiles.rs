@@ -3,7 +3,7 @@
 //! The cost is a small model, not a prediction. It knows what decides between tiles: how often the warehouse and the
 //! attentions are read again, padding of columns, too few blocks, waves, and latencies.
 
-use crate::plan::cuda::gpu::Gpu;
+use crate::plan::cuda::gpu::{COPY_LATENCY, Gpu, L2_PORT, MAX_SHARED, STEP_LATENCY};
 
 /// The problem: `[columns, cells] x [cells, cell]`.
 #[derive(Debug, Clone, Copy)]
@@ -45,21 +45,13 @@ const MAX_GROUPS: usize = 12;
 const MAX_SUMS: usize = 96;
 /// Registers of a thread beside sums and fragments.
 const OTHER_REGISTERS: usize = 48;
-/// Shared memory that a block may have on every GPU of capability 8.0 and above.
-const MAX_SHARED: usize = 96 << 10;
 /// Blocks of a grid's y.
 const MAX_Y: usize = 65535;
 
 /// Cycles that a block takes from its start to its end beside the steps: attentions, first copies, last stores.
 const BLOCK_LATENCY: f64 = 1800.0;
-/// Cycles of a step beside the products, for a block on its own: a barrier, the first fragments, the last products.
-const STEP_LATENCY: f64 = 120.0;
 /// Cycles that the stores of a tile keep a block on its own from multiplying.
 const STORE_LATENCY: f64 = 200.0;
-/// Cycles until a copy from global memory arrives.
-const COPY_LATENCY: f64 = 700.0;
-/// Bytes a cycle between one multiprocessor and the L2 cache.
-const PORT: f64 = 64.0;
 /// Share of every bound in the cost, whichever binds: between choices of equal time, less work is better.
 const SHARE: f64 = 0.3;
 
@@ -129,7 +121,7 @@ impl Tiles {
 
     /// Blocks that a multiprocessor can hold.
     pub(super) fn resident(&self, problem: &Problem, gpu: &Gpu) -> usize {
-        let by_shared = shared_memory(gpu) / (self.shared_bytes(problem) + 1024);
+        let by_shared = gpu.shared_memory() / (self.shared_bytes(problem) + 1024);
         let registers = (self.sums() + 8 * self.pairs + OTHER_REGISTERS).next_multiple_of(8);
         let by_registers = 65536 / (registers * self.threads());
         by_shared.min(by_registers).clamp(1, 8)
@@ -147,11 +139,11 @@ impl Tiles {
         let copied = elements * k * 2.0;
         let shared = warps * products * (4.0 * rows + 2.0 * groups) + copied / 128.0;
         let issue = (warps * (products * (rows * groups + rows + groups / 2.0) + 30.0) + copied / 512.0 * 8.0) / 4.0;
-        let step = tensor.max(shared).max(issue).max(copied / PORT);
+        let step = tensor.max(shared).max(issue).max(copied / L2_PORT);
         let alone_step = step.max(tensor + STEP_LATENCY).max(COPY_LATENCY / (self.stages - 1) as f64);
         // The stores of a tile, and the attentions of a block.
-        let store = (warps * rows * groups * 6.0).max(columns * elements * 2.0 / PORT);
-        let attention = columns * problem.cells as f64 * 2.0 / PORT;
+        let store = (warps * rows * groups * 6.0).max(columns * elements * 2.0 / L2_PORT);
+        let attention = columns * problem.cells as f64 * 2.0 / L2_PORT;
         let (steps, tiles) = (self.steps(problem) as f64, self.tiles as f64);
         let busy = tiles * (steps * step + store) + attention + 300.0;
         let alone = tiles * (steps * alone_step + store + STORE_LATENCY) + attention + BLOCK_LATENCY;
@@ -208,13 +200,4 @@ fn in_turn(one: Tiles, problem: &Problem) -> impl Iterator<Item = Tiles> {
     let counts = (0..).flat_map(|power| [2 << power, 3 << power]).take_while(move |&tiles| tiles <= most.min(64));
     let all = std::iter::once(1).chain(counts).chain([most.div_ceil(MAX_Y)]);
     all.map(move |tiles| Tiles { tiles, ..one }).filter(move |tiles| most.div_ceil(tiles.tiles) <= MAX_Y)
-}
-
-/// Shared memory of a multiprocessor, bytes.
-const fn shared_memory(gpu: &Gpu) -> usize {
-    match gpu.capability {
-        (8, 0) => 164 << 10,
-        (9, 0) => 228 << 10,
-        _ => 100 << 10,
-    }
 }
