@@ -12,7 +12,8 @@
 //! The library is pure: text and tensors in, text and tensors out. It reads files only through what the caller hands it
 //! ([`source::Files`], which [`folder::Folder`] implements, and the path of a checkpoint), and writes none.
 //!
-//! After [`check`], nothing that a user wrote can fail: later stages are total.
+//! After [`check`], nothing that a user wrote can fail: later stages are total, but for requests of the caller's (a dump of
+//! what doesn't exist) and layers that are too large for a target, which [`plan`] refuses by name.
 
 pub mod check;
 pub mod diagnostic;

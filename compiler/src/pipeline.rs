@@ -63,7 +63,7 @@ pub struct CudaNetwork {
 /// From a checked network to kernels and what launches them.
 ///
 /// # Errors
-/// A dump of something that doesn't exist.
+/// A dump of something that doesn't exist; a layer that is too large for the kernels.
 pub fn cuda(checked: &Checked, options: &cuda::Options) -> Result<CudaNetwork, plan::Error> {
     let mut planned = cuda::plan(checked, options)?;
     let emit::cuda::Source { text, lines } = emit::cuda::source(&planned);
