@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::{BufferId, List, Text, WeightId};
 
 /// Version of this format. The runtime refuses a Program of any other.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Buffers and weights start at multiples of this many bytes.
 pub const ALIGNMENT: usize = 256;
@@ -239,4 +239,14 @@ pub enum Argument {
     Counter(u32),
     /// The batch, as a 32-bit integer.
     Batch,
+    /// A number, as a 32-bit integer: what tells layers of one kernel apart.
+    Int(i32),
+}
+
+impl Argument {
+    /// A number that is known to be small.
+    #[must_use]
+    pub fn int(number: usize) -> Self {
+        Self::Int(i32::try_from(number).unwrap_or(i32::MAX))
+    }
 }

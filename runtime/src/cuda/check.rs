@@ -153,7 +153,7 @@ fn launch(program: &Program, variant: &Variant, launch: &Launch, smallest: usize
         Argument::Buffer(id) if !has(id.0, variant.buffers.len()) => Err(format!("there is no {id}")),
         Argument::Weight(id) if !has(id.0, program.weights.len()) => Err(format!("there is no {id}")),
         Argument::Counter(index) if !has(index, program.counters) => Err(format!("there is no counter {index}")),
-        Argument::Buffer(_) | Argument::Weight(_) | Argument::Counter(_) | Argument::Batch => Ok(()),
+        Argument::Buffer(_) | Argument::Weight(_) | Argument::Counter(_) | Argument::Batch | Argument::Int(_) => Ok(()),
     })
 }
 

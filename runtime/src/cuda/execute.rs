@@ -63,8 +63,8 @@ impl Executor<'_> {
                     Some(self.addresses.weights + u64::try_from(weight.offset).ok()?)
                 }
                 Argument::Counter(index) => Some(self.addresses.counters + 4 * u64::from(index)),
-                // Its parameter is `samples`; this place stays empty.
-                Argument::Batch => Some(0),
+                // Their parameters lie elsewhere; these places stay empty.
+                Argument::Batch | Argument::Int(_) => Some(0),
             })
             .collect();
         let addresses = addresses.ok_or_else(unsound)?;
@@ -73,6 +73,7 @@ impl Executor<'_> {
             .zip(&addresses)
             .map(|(argument, address)| match argument {
                 Argument::Batch => ptr::from_ref(&samples).cast_mut().cast(),
+                Argument::Int(number) => ptr::from_ref(number).cast_mut().cast(),
                 Argument::Buffer(_) | Argument::Weight(_) | Argument::Counter(_) => {
                     ptr::from_ref(address).cast_mut().cast()
                 }

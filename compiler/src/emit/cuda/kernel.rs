@@ -26,7 +26,7 @@ pub(super) fn emit(writer: &mut Writer, kernel: &Kernel, symbol: &str, layers: &
     let bounds = format!("{}, {}", kernel.threads, kernel.resident);
     let head = format!("extern \"C\" __global__ void __launch_bounds__({bounds}) {symbol}({})", parameters.join(", "));
     writer.block(&head, "}", |writer| {
-        let arguments: Vec<&str> = kernel.parameters.iter().map(|p| if p.used { p.name } else { "nullptr" }).collect();
+        let arguments: Vec<&str> = kernel.parameters.iter().map(argument).collect();
         writer.line(&format!("kwc::{}::run<{name}>({});", kernel.family.name(), arguments.join(", ")));
     });
     writer.blank();
@@ -54,7 +54,16 @@ fn parameter(parameter: &Parameter) -> String {
         ParameterKind::Input(element) => format!("const {}* __restrict__ {name}", element_type(element)),
         ParameterKind::Output(element) => format!("{}* __restrict__ {name}", element_type(element)),
         ParameterKind::Counters => format!("unsigned* {name}"),
-        ParameterKind::Batch => format!("int {name}"),
+        ParameterKind::Batch | ParameterKind::Int => format!("int {name}"),
+    }
+}
+
+/// What an entry point gives for a parameter of `run`.
+const fn argument(parameter: &Parameter) -> &'static str {
+    match (parameter.used, parameter.kind) {
+        (true, _) => parameter.name,
+        (false, ParameterKind::Input(_) | ParameterKind::Output(_) | ParameterKind::Counters) => "nullptr",
+        (false, ParameterKind::Batch | ParameterKind::Int) => "0",
     }
 }
 

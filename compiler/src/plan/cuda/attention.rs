@@ -104,6 +104,12 @@ struct Average {
 }
 
 impl Average {
+    /// How many parts and positions there are. They are no constants, so that layers that differ in nothing else have one
+    /// kernel.
+    fn numbers(&self) -> [Option<Argument>; 2] {
+        [self.parts, self.positions].map(|number| Some(Argument::int(number)))
+    }
+
     /// Bytes of one sample.
     fn bytes(&self) -> usize {
         self.parts * self.pitch * self.element.bytes()
@@ -129,9 +135,9 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
     let fc2 = operand(lowering, op.fc2, fc2_order, "[mixtures, hidden, logits]");
     let bias_order = Order::Rows { width: rows, pitch: padded(rows) };
     let fc2_bias = op.fc2_bias.map(|weight| operand(lowering, weight, bias_order, "[mixtures, logits]"));
-    let [fc3, start, bias] = match op.basis {
-        Some(basis) => basis_operands(lowering, step, op, basis),
-        None => [None; 3],
+    let [fc3, bias] = match op.basis {
+        Some(basis) => basis_operands(lowering, op, basis),
+        None => [None; 2],
     };
     let beta = op.temperature.as_ref().map(|temperature| {
         let columns = temperature.beta.iter().map(|&column| column as f32).collect();
@@ -149,12 +155,11 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
     let source = hidden.unwrap_or(average.argument);
     let source_element = if apart { Element::F32 } else { average.element };
     let (local, rank) = op.basis.map_or((0, 0), |basis| (basis.local, basis.rank));
-    let mut constants = average_constants(op, &average, source_element);
+    let mut constants = average_constants(op, source_element);
     constants.extend([
         ("HIDDEN_GIVEN", apart.into()),
         ("LAYER_NORM", layer_norm.into()),
         ("EPSILON", Constant::Float(epsilon)),
-        ("MIXTURES", op.mixtures.into()),
         ("PER_BLOCK", per_block.into()),
         ("CELLS", op.cells.into()),
         ("ROWS", rows.into()),
@@ -167,6 +172,8 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
         ("Output", element.into()),
         ("OUT_PITCH", pitch.into()),
     ]);
+    let [parts, positions] = average.numbers().map(|argument| argument.filter(|_| !apart));
+    let start = op.basis.map(|basis| Argument::int(basis.start_cell));
     let fc1 = (!apart).then_some(fc1);
     let fc1_bias = fc1_bias.filter(|_| !apart);
     let parameters = vec![
@@ -178,10 +185,13 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
         vector("fc2", Some(fc2)),
         vector("fc2_bias", fc2_bias),
         vector("fc3", fc3),
-        vector("start", start),
         vector("bias", bias),
         vector("beta", beta),
         used("output", ParameterKind::Output(element)),
+        used("mixtures", ParameterKind::Int),
+        number("parts", parts),
+        number("positions", positions),
+        number("start", start),
     ];
     let arguments = [
         Some(source),
@@ -192,10 +202,13 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
         Some(fc2),
         fc2_bias,
         fc3,
-        start,
         bias,
         beta,
         Some(Argument::Buffer(output)),
+        Some(Argument::int(op.mixtures)),
+        parts,
+        positions,
+        start,
     ];
     let blocks = op.mixtures.div_ceil(per_block);
     let grid = [Extent::fixed(u32::try_from(blocks).unwrap_or(u32::MAX)), Extent::BATCH, Extent::ONE];
@@ -220,14 +233,11 @@ fn average(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) -> Averag
     Average { argument: Argument::Buffer(map.buffer), element: map.element, parts: 1, pitch: map.pitch, positions: 1 }
 }
 
-fn average_constants(op: &AttentionOp, average: &Average, element: Element) -> Vec<(&'static str, Constant)> {
+fn average_constants(op: &AttentionOp, element: Element) -> Vec<(&'static str, Constant)> {
     vec![
         ("Average", element.into()),
         ("CHANNELS", op.channels.into()),
         ("CHANNEL_PITCH", padded(op.channels).into()),
-        ("PARTS", average.parts.into()),
-        ("PART_PITCH", average.pitch.into()),
-        ("POSITIONS", average.positions.into()),
         ("HIDDEN", op.hidden.into()),
     ]
 }
@@ -247,9 +257,12 @@ fn hidden(
         vector("fc1", Some(fc1)),
         vector("fc1_bias", fc1_bias),
         used("output", ParameterKind::Output(Element::F32)),
+        used("parts", ParameterKind::Int),
+        used("positions", ParameterKind::Int),
     ];
     let output = Argument::Buffer(buffer);
-    let arguments = [Some(average.argument), Some(fc1), fc1_bias, Some(output)];
+    let [parts, positions] = average.numbers();
+    let arguments = [Some(average.argument), Some(fc1), fc1_bias, Some(output), parts, positions];
     // A warp makes one hidden unit.
     let blocks = op.hidden.div_ceil(FEW / 32);
     let grid = [Extent::fixed(u32::try_from(blocks).unwrap_or(u32::MAX)), Extent::BATCH, Extent::ONE];
@@ -258,7 +271,7 @@ fn hidden(
     let moved = Amount::per_sample(op.hidden * padded(op.channels) * 4 + blocks * average.bytes());
     let useful = Amount::per_sample(op.hidden * op.channels);
     let work = Work { useful, padded: useful, tensor: false, compulsory: bytes, moved };
-    let kernel = kernel(Family::AttentionHidden, average_constants(op, average, average.element), parameters, FEW);
+    let kernel = kernel(Family::AttentionHidden, average_constants(op, average.element), parameters, FEW);
     lowering.launch(&step.layer, kernel, grid, &arguments, work);
     output
 }
@@ -282,6 +295,10 @@ fn vector(name: &'static str, argument: Option<Argument>) -> Parameter {
     Parameter { name, kind: ParameterKind::Input(Element::F32), used: argument.is_some() }
 }
 
+fn number(name: &'static str, argument: Option<Argument>) -> Parameter {
+    Parameter { name, kind: ParameterKind::Int, used: argument.is_some() }
+}
+
 fn operand(lowering: &mut Lowering<'_>, weight: WeightId, order: Order, layout: &'static str) -> Argument {
     Argument::Weight(lowering.weight(weight, order, Element::F32, layout))
 }
@@ -293,15 +310,12 @@ fn values(lowering: &mut Lowering<'_>, name: String, values: Vec<f32>, layout: &
     Argument::Weight(lowering.pack(name, recipe, layout))
 }
 
-/// `fc3`, the layer's first own cell, and the bias of a basis. The cell is no constant, so that layers that differ in
-/// nothing else have one kernel. Where all cells are the layer's own, there is no `fc3`.
-fn basis_operands(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp, basis: Basis) -> [Option<Argument>; 3] {
+/// `fc3` and the bias of a basis. Where all cells are the layer's own, there is no `fc3`.
+fn basis_operands(lowering: &mut Lowering<'_>, op: &AttentionOp, basis: Basis) -> [Option<Argument>; 2] {
     let rows = op.cells - basis.local;
     let order = Order::Transposed { rows, pitch: padded(rows) };
     let fc3 = (rows > 0).then(|| operand(lowering, basis.fc3, order, "[rank, cells]"));
-    let start = vec![basis.start_cell as f32];
-    let start = values(lowering, format!("{}.attention.start_cell", step.layer), start, "[1]");
-    [fc3, Some(start), Some(operand(lowering, basis.bias, Order::Same, "[mixtures, logits]"))]
+    [fc3, Some(operand(lowering, basis.bias, Order::Same, "[mixtures, logits]"))]
 }
 
 /// Bytes of what the mixtures' part reads once, and of the attention that it writes.

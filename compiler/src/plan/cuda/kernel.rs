@@ -7,7 +7,7 @@ use kwc_program::cuda::Element;
 ///
 /// Device code of a family is `template <class K> __device__ void run(...)` in `namespace kwc::<family>`. The emitted
 /// kernel is a `struct K` with these constants and an entry point with the parameters that are used, which calls
-/// `run<K>` with one argument for each of `parameters`, `nullptr` for an unused one.
+/// `run<K>` with one argument for each of `parameters`, `nullptr` or 0 for an unused one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kernel {
     /// Whose device code it is.
@@ -93,6 +93,8 @@ pub enum ParameterKind {
     Counters,
     /// `int`, the batch.
     Batch,
+    /// `int`, a number of the layer.
+    Int,
 }
 
 /// A family of kernels: one file of device code.

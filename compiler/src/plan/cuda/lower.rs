@@ -354,7 +354,7 @@ impl<'a> Lowering<'a> {
             let bytes = match *argument {
                 Argument::Buffer(buffer) => self.buffers[buffer.0 as usize].length,
                 Argument::Weight(weight) => self.shared.weights[weight.0 as usize].bytes(),
-                Argument::Counter(_) | Argument::Batch => 0,
+                Argument::Counter(_) | Argument::Batch | Argument::Int(_) => 0,
             };
             if bytes > MOST_BYTES {
                 self.refuse(layer, format!("a tensor of it takes {bytes} bytes, and {MOST_BYTES} are the most"));

@@ -35,12 +35,7 @@ struct Product {
 
 impl Product {
     fn constants(&self) -> Vec<(&'static str, Constant)> {
-        vec![
-            ("CELL", self.cell.into()),
-            ("CELLS", self.cells.into()),
-            ("MIXTURES", self.mixtures.into()),
-            ("ATTENTION_PITCH", self.pitch.into()),
-        ]
+        vec![("CELL", self.cell.into()), ("CELLS", self.cells.into()), ("ATTENTION_PITCH", self.pitch.into())]
     }
 
     fn parameters(&self, element: Element) -> Vec<Parameter> {
@@ -49,15 +44,17 @@ impl Product {
             used("warehouse", ParameterKind::Input(element)),
             used("output", ParameterKind::Output(element)),
             used("batch", ParameterKind::Batch),
+            used("mixtures", ParameterKind::Int),
         ]
     }
 
-    fn arguments(&self) -> [Option<Argument>; 4] {
+    fn arguments(&self) -> [Option<Argument>; 5] {
         [
             Some(Argument::Buffer(self.attention)),
             Some(self.warehouse),
             Some(Argument::Buffer(self.output)),
             Some(Argument::Batch),
+            Some(Argument::int(self.mixtures)),
         ]
     }
 }

@@ -105,6 +105,7 @@ fn run_with(
                 Argument::Weight(id) => weight_base + program.weights[id.0 as usize].offset as u64,
                 Argument::Counter(first) => counters + u64::from(first) * 4,
                 Argument::Batch => batch as u64,
+                Argument::Int(number) => u64::from(number.cast_unsigned()),
             };
             parameters[offset as usize..][..bytes as usize].copy_from_slice(&value.to_le_bytes()[..bytes as usize]);
         }

@@ -1,7 +1,8 @@
 // Parts of the attention function that both of its families use: the average, and products with it.
 //
-// K: Average (type of the partial sums), CHANNELS, CHANNEL_PITCH, PARTS, PART_PITCH, POSITIONS, HIDDEN. fc1 is
-// [HIDDEN][CHANNEL_PITCH], zeros in the padding.
+// K: Average (type of the partial sums), CHANNELS, CHANNEL_PITCH, HIDDEN. fc1 is [HIDDEN][CHANNEL_PITCH], zeros in the
+// padding. How many partial sums and positions there are is known at run time only: layers that differ in nothing else have
+// one kernel.
 
 namespace kwc {
 
@@ -20,33 +21,40 @@ __device__ __forceinline__ void add_scaled(float4& sums, float4 weights, float v
   sums.w = fmaf(weights.w, value, sums.w);
 }
 
-// The average of a sample over all positions. A thread adds up four channels of every so many parts; then the groups of
-// threads are added in order.
+// The average of a sample over all positions, from [parts][CHANNEL_PITCH] partial sums. A thread adds up four channels of
+// every so many parts, a few loads at once; then the groups of threads are added in order.
 template <class K>
 struct AverageChannels {
-  static constexpr int COLUMNS = K::CHANNEL_PITCH / 4, FIT = K::THREADS / COLUMNS;
-  static constexpr int GROUPS = FIT < 1 ? 1 : FIT < K::PARTS ? FIT : K::PARTS;
-  static constexpr int ROUNDS = (K::PARTS + GROUPS - 1) / GROUPS;
+  static constexpr int COLUMNS = K::CHANNEL_PITCH / 4, FIT = K::THREADS / COLUMNS, AT_ONCE = 8;
+  static constexpr int GROUPS = FIT < 1 ? 1 : FIT;
   // Floats of shared memory for the groups' sums.
   static constexpr int SCRATCH = GROUPS > 1 ? GROUPS * K::CHANNEL_PITCH : 0;
 
-  static __device__ __forceinline__ float scaled(float sum, int channel) {
-    return channel < K::CHANNELS ? sum * (1.0f / K::POSITIONS) : 0.0f;
+  static __device__ __forceinline__ float scaled(float sum, int channel, float share) {
+    return channel < K::CHANNELS ? sum * share : 0.0f;
   }
 
   // All threads see the average when this returns.
-  static __device__ __forceinline__ void make(const typename K::Average* sums, float* average, float* scratch) {
+  static __device__ __forceinline__ void make(const typename K::Average* sums, int parts, int positions, float* average,
+                                              float* scratch) {
+    const float share = 1.0f / positions;
     for (int index = threadIdx.x; index < GROUPS * COLUMNS; index += K::THREADS) {
       const int group = index / COLUMNS, channel = index % COLUMNS * 4;
       float4 total = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-#pragma unroll 8
-      for (int round = 0; round < ROUNDS; ++round) {
-        const int part = group + round * GROUPS;
-        if (part < K::PARTS) add_scaled(total, load4(sums + part * K::PART_PITCH + channel), 1.0f);
+#pragma unroll 1
+      for (int first = group; first < parts; first += AT_ONCE * GROUPS) {
+        float4 x[AT_ONCE];
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; ++i) {
+          const int part = first + i * GROUPS;
+          x[i] = part < parts ? load4(sums + part * K::CHANNEL_PITCH + channel) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        }
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; ++i) add_scaled(total, x[i], 1.0f);
       }
       if constexpr (GROUPS == 1) {
-        total = make_float4(scaled(total.x, channel), scaled(total.y, channel + 1), scaled(total.z, channel + 2),
-                            scaled(total.w, channel + 3));
+        total = make_float4(scaled(total.x, channel, share), scaled(total.y, channel + 1, share),
+                            scaled(total.z, channel + 2, share), scaled(total.w, channel + 3, share));
       }
       reinterpret_cast<float4*>(GROUPS > 1 ? scratch : average)[index] = total;
     }
@@ -56,7 +64,7 @@ struct AverageChannels {
         float sum = 0.0f;
 #pragma unroll 8
         for (int group = 0; group < GROUPS; ++group) sum += scratch[group * K::CHANNEL_PITCH + channel];
-        average[channel] = scaled(sum, channel);
+        average[channel] = scaled(sum, channel, share);
       }
       __syncthreads();
     }

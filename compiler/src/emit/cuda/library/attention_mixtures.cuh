@@ -2,14 +2,15 @@
 //
 // A block makes PER_BLOCK mixtures of one sample (y), from the average or, with HIDDEN_GIVEN, from the hidden units. There
 // are few blocks, and what takes their time is waiting for loads: weights are loaded ahead of the values that they are
-// multiplied with, as far as registers go. K: as attention.cuh, and LAYER_NORM, EPSILON, MIXTURES, PER_BLOCK, CELLS; ROWS and
+// multiplied with, as far as registers go. K: as attention.cuh, and LAYER_NORM, EPSILON, PER_BLOCK, CELLS; ROWS and
 // ROW_PITCH, the logits that fc2 makes of a mixture; LOCAL, RANK and NONLOCAL_PITCH of the basis (RANK is 0 without one);
 // TEMPERATURE (0 without one); Output and OUT_PITCH of the attention; FOLDED, whether it is over cells that have the basis
-// folded in: [LOCAL | RANK | MIXTURES], the last of which are constant parts, each for one mixture.
+// folded in: [LOCAL | RANK | mixtures], the last of which are constant parts, each for one mixture.
 //
-// Layouts: fc1 [HIDDEN][CHANNEL_PITCH], fc2 [MIXTURES][HIDDEN][ROW_PITCH], fc2_bias [MIXTURES][ROW_PITCH],
-// fc3 [RANK][NONLOCAL_PITCH], start [1] (the first of the layer's own cells), bias [MIXTURES][CELLS + 1], beta [MIXTURES],
-// output [MIXTURES][OUT_PITCH].
+// At run time only: `mixtures`, `parts` and `positions` of the average, and `start`, the first of the layer's own cells.
+//
+// Layouts: fc1 [HIDDEN][CHANNEL_PITCH], fc2 [mixtures][HIDDEN][ROW_PITCH], fc2_bias [mixtures][ROW_PITCH],
+// fc3 [RANK][NONLOCAL_PITCH], bias [mixtures][CELLS + 1], beta [mixtures], output [mixtures][OUT_PITCH].
 
 namespace kwc::attention_mixtures {
 
@@ -23,8 +24,8 @@ __device__ __forceinline__ float mean(const float* x) {
 
 template <class K>
 __device__ void run(const typename K::Average* source, const float* fc1, const float* fc1_bias, const float* norm_scale,
-                    const float* norm_shift, const float* fc2, const float* fc2_bias, const float* fc3, const float* start,
-                    const float* bias, const float* beta, typename K::Output* output) {
+                    const float* norm_shift, const float* fc2, const float* fc2_bias, const float* fc3, const float* bias,
+                    const float* beta, typename K::Output* output, int mixtures, int parts, int positions, int start) {
   constexpr int LOGITS = K::CELLS + 1, WARPS = K::THREADS / 32;
   // fc2: a thread makes four logits from SLICE hidden units; EARLY of their weights are loaded ahead.
   constexpr int LENGTH = K::PER_BLOCK * K::ROW_PITCH, QUADS = LENGTH / 4, FIT = K::THREADS / QUADS;
@@ -38,7 +39,7 @@ __device__ void run(const typename K::Average* source, const float* fc1, const f
   __shared__ __align__(16) float scratch[SCRATCH];
   __shared__ float expanded[K::RANK > 0 ? K::PER_BLOCK : 1][K::RANK > 0 ? LOGITS : 1];
   const int sample = blockIdx.y, first = blockIdx.x * K::PER_BLOCK, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int rows_left = (K::MIXTURES - first) * K::ROW_PITCH;
+  const int rows_left = (mixtures - first) * K::ROW_PITCH;
 
   // Weights that each thread needs first.
   float4 early[EARLY];
@@ -46,7 +47,7 @@ __device__ void run(const typename K::Average* source, const float* fc1, const f
   for (int i = 0; i < EARLY; ++i) {
     const int quad = threadIdx.x % QUADS, unit = threadIdx.x / QUADS * SLICE + i, mixture = first + 4 * quad / K::ROW_PITCH;
     early[i] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    if (unit < K::HIDDEN && mixture < K::MIXTURES) {
+    if (unit < K::HIDDEN && mixture < mixtures) {
       early[i] = load4(fc2 + ((long long)mixture * K::HIDDEN + unit) * K::ROW_PITCH + 4 * quad % K::ROW_PITCH);
     }
   }
@@ -68,7 +69,7 @@ __device__ void run(const typename K::Average* source, const float* fc1, const f
   } else {
     HiddenUnits<K, (K::HIDDEN + WARPS - 1) / WARPS> units;
     units.load(fc1, warp, 0);
-    AverageChannels<K>::make(source + (long long)sample * K::PARTS * K::PART_PITCH, average, scratch);
+    AverageChannels<K>::make(source + (long long)sample * parts * K::CHANNEL_PITCH, parts, positions, average, scratch);
     units.run(fc1, fc1_bias, average, warp, 0, hidden);
   }
   __syncthreads();
@@ -100,7 +101,7 @@ __device__ void run(const typename K::Average* source, const float* fc1, const f
     const int quad = slot % QUADS, begin = slot / QUADS * SLICE, end = min(begin + SLICE, K::HIDDEN);
     const int mixture = first + 4 * quad / K::ROW_PITCH;
     float4 sums = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    if (mixture < K::MIXTURES) {
+    if (mixture < mixtures) {
       int unit = begin;
       if (slot == threadIdx.x) {
 #pragma unroll
@@ -135,12 +136,11 @@ __device__ void run(const typename K::Average* source, const float* fc1, const f
 
   // The basis: [nonlocal before `start` | local | nonlocal after | null] + bias.
   if constexpr (K::RANK > 0) {
-    const int begin = static_cast<int>(start[0]);
     if constexpr (K::CELLS > K::LOCAL) {
       constexpr int COLUMNS = K::NONLOCAL_PITCH / 4;
       for (int index = threadIdx.x; index < K::PER_BLOCK * COLUMNS; index += K::THREADS) {
         const int mixture = index / COLUMNS, quad = index % COLUMNS;
-        if (first + mixture >= K::MIXTURES) break;
+        if (first + mixture >= mixtures) break;
         const float* row = scratch + mixture * K::ROW_PITCH + K::LOCAL;
         float4 sums = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll 8
@@ -148,16 +148,16 @@ __device__ void run(const typename K::Average* source, const float* fc1, const f
         const float x[4] = {sums.x, sums.y, sums.z, sums.w};
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          const int nonlocal = 4 * quad + i, cell = nonlocal < begin ? nonlocal : nonlocal + K::LOCAL;
+          const int nonlocal = 4 * quad + i, cell = nonlocal < start ? nonlocal : nonlocal + K::LOCAL;
           if (nonlocal < K::CELLS - K::LOCAL) expanded[mixture][cell] = x[i] + bias[(first + mixture) * LOGITS + cell];
         }
       }
     }
     for (int index = threadIdx.x; index < K::PER_BLOCK * (K::LOCAL + 1); index += K::THREADS) {
       const int mixture = index / (K::LOCAL + 1), own = index % (K::LOCAL + 1);
-      if (first + mixture >= K::MIXTURES) break;
+      if (first + mixture >= mixtures) break;
       const float* row = scratch + mixture * K::ROW_PITCH;
-      const int cell = own < K::LOCAL ? begin + own : K::CELLS;
+      const int cell = own < K::LOCAL ? start + own : K::CELLS;
       const float x = row[own < K::LOCAL ? own : K::LOCAL + K::RANK];
       expanded[mixture][cell] = x + bias[(first + mixture) * LOGITS + cell];
     }
@@ -167,19 +167,19 @@ __device__ void run(const typename K::Average* source, const float* fc1, const f
   // The normaliser: each of SHARE warps computes that of its mixture, and writes a part of it.
   constexpr int SHARE = WARPS < K::PER_BLOCK ? 1 : WARPS / K::PER_BLOCK;
   for (int mixture = warp / SHARE; mixture < K::PER_BLOCK; mixture += WARPS) {
-    if (first + mixture >= K::MIXTURES) break;
+    if (first + mixture >= mixtures) break;
     const float* logits = K::RANK > 0 ? expanded[mixture] : scratch + mixture * K::ROW_PITCH;
     float sum = 0.0f;
 #pragma unroll 4
     for (int cell = lane; cell < LOGITS; cell += 32) sum += fabsf(logits[cell]);
     const float factor = 1.0f / (warp_sum(sum) + 1e-3f);
-    typename K::Output* to = output + ((long long)sample * K::MIXTURES + first + mixture) * K::OUT_PITCH;
+    typename K::Output* to = output + ((long long)sample * mixtures + first + mixture) * K::OUT_PITCH;
     for (int cell = warp % SHARE * 32 + lane; cell < K::OUT_PITCH; cell += SHARE * 32) {
       float alpha = 0.0f;
       if constexpr (K::FOLDED) {
         float x = cell - K::LOCAL - K::RANK == first + mixture ? 1.0f : 0.0f;
         if (cell < K::LOCAL) {
-          x = logits[static_cast<int>(start[0]) + cell];
+          x = logits[start + cell];
         } else if (cell < K::LOCAL + K::RANK) {
           x = scratch[mixture * K::ROW_PITCH + cell];
         }

@@ -1,7 +1,7 @@
 // Mixing of warehouse cells into kernels, on tensor cores:
 // output[b, i, :] = sum over j of attention[b, i, j] * warehouse[j, :].
 //
-// A product of matrices, elements of a cell times columns, summed over the cells; column b * MIXTURES + i is mixture i
+// A product of matrices, elements of a cell times columns, summed over the cells; column b * mixtures + i is mixture i
 // of sample b. A block makes C_TILE columns (x) of TILES tiles of E_TILE elements (y), one tile after the other, with
 // WARPS_E x WARPS_C warps. The attentions of its columns stay in shared memory. Of the warehouse, each step of K_TILE
 // cells is copied to one of STAGES stages while earlier ones are multiplied; the copies of a tile start before the tile
@@ -10,7 +10,7 @@
 //   stages    [STAGES][K_TILE][E_TILE], as the warehouse lies in memory, chunks in the order of `place`,
 //   results   [warps][2][8][32], eight columns of 32 elements, on their way from fragments to rows.
 //
-// K: CELL (elements of a cell), CELLS, MIXTURES, ATTENTION_PITCH, E_TILE, C_TILE, K_TILE, WARPS_E, WARPS_C, STAGES,
+// K: CELL (elements of a cell), CELLS, ATTENTION_PITCH, E_TILE, C_TILE, K_TILE, WARPS_E, WARPS_C, STAGES,
 // TILES.
 // Layouts: attention [columns][ATTENTION_PITCH], warehouse [CELLS][CELL], output [columns][CELL].
 
@@ -148,11 +148,11 @@ __device__ __forceinline__ void store(Sums<K>& sums, char* results, half* output
 }
 
 template <class K>
-__device__ void run(const half* attention, const half* warehouse, half* output, int batch) {
+__device__ void run(const half* attention, const half* warehouse, half* output, int batch, int mixtures) {
   using S = Sizes<K>;
   extern __shared__ __align__(128) char mix_shared[];
   const int warp = threadIdx.x / 32, warp_e = warp % K::WARPS_E, warp_c = warp / K::WARPS_E;
-  const int columns = batch * K::MIXTURES, first_tile = blockIdx.y * K::TILES;
+  const int columns = batch * mixtures, first_tile = blockIdx.y * K::TILES;
   const int tiles = first_tile + K::TILES < S::E_TILES ? K::TILES : S::E_TILES - first_tile;
   const unsigned attentions = shared_address(mix_shared), stages = attentions + S::ATTENTION_BYTES;
   char* const results = mix_shared + S::ATTENTION_BYTES + K::STAGES * S::STAGE_BYTES + warp * (2 * S::RESULT_BYTES);

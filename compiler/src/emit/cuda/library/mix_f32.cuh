@@ -1,12 +1,12 @@
 // Mixing with multiply-adds in single precision: output[b, i, :] = sum over j of attention[b, i, j] * warehouse[j, :].
 //
-// A product of matrices, elements of a cell times columns; column b * MIXTURES + i is mixture i of sample b. A block
+// A product of matrices, elements of a cell times columns; column b * mixtures + i is mixture i of sample b. A block
 // makes 256 elements (x) of COLUMNS columns (y): a thread four elements of a quarter of the columns. Each step of 16
 // cells goes through shared memory, by way of registers that hold the next one meanwhile:
 //   cells  [16][256],
 //   alphas [16][PITCH], columns innermost.
 //
-// K: Element, CELL, CELLS, MIXTURES, ATTENTION_PITCH, COLUMNS (8, 16, 32 or 64); 256 threads.
+// K: Element, CELL, CELLS, ATTENTION_PITCH, COLUMNS (8, 16, 32 or 64); 256 threads.
 // Layouts: attention [columns][ATTENTION_PITCH], warehouse [CELLS][CELL], output [columns][CELL].
 
 namespace kwc::mix_f32 {
@@ -60,11 +60,11 @@ struct Carried {
 
 template <class K>
 __device__ void run(const typename K::Element* attention, const typename K::Element* warehouse,
-                    typename K::Element* output, int batch) {
+                    typename K::Element* output, int batch, int mixtures) {
   constexpr int EACH = K::COLUMNS / (K::THREADS / FOURS), PITCH = Carried<K>::PITCH;
   __shared__ float4 cells[STEP * FOURS];
   __shared__ __align__(16) float alphas[STEP * PITCH];
-  const int four = threadIdx.x % FOURS, first = threadIdx.x / FOURS * EACH, columns = batch * K::MIXTURES;
+  const int four = threadIdx.x % FOURS, first = threadIdx.x / FOURS * EACH, columns = batch * mixtures;
   float sums[EACH][4] = {};
   Carried<K> carried;
   carried.load(attention, warehouse, 0, columns);
