@@ -375,6 +375,11 @@ impl<'a> Lowering<'a> {
         }
     }
 
+    /// Whether an earlier launch, of this range of batch sizes or of one before, has a kernel.
+    pub(super) fn has(&self, kernel: &Kernel) -> bool {
+        self.shared.kernels.contains(kernel)
+    }
+
     /// Adds a launch. There is one argument for each of the kernel's parameters; those of unused ones are `None`.
     pub(super) fn launch(
         &mut self,

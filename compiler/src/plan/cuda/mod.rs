@@ -13,6 +13,7 @@
 mod attention;
 mod average;
 mod bounds;
+mod choice;
 mod conv;
 mod elementwise;
 mod gpu;

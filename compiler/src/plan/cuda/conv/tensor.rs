@@ -6,6 +6,7 @@ use kwc_program::{Conv, Step};
 use super::planar::{self, Constants};
 use super::tiles::{Problem, Tiles, choose};
 use crate::plan::cuda::elementwise::used;
+use crate::plan::cuda::gpu::Gpu;
 use crate::plan::cuda::kernel::{Epilogue, Family, Kernel, Parameter, ParameterKind};
 use crate::plan::cuda::lower::Lowering;
 use crate::plan::cuda::storage::{KernelOperand, Map};
@@ -30,31 +31,23 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
         chunks: window * input.pitch / 8,
         batch: lowering.batch,
     };
-    let tiles = choose(&problem, lowering.options.gpu);
-    let (p_tiles, c_tiles) = (tiles.p_tiles(&problem), tiles.c_tiles(&problem));
     let output = lowering.fresh(op.output, op.out_channels, out_positions, input.channels_last);
-    let averaged = lowering
-        .is_averaged(op.output)
-        .then(|| Argument::Buffer(planar::leave_sums(lowering, op.output, output, p_tiles).buffer));
+    let is_averaged = lowering.is_averaged(op.output);
+    let form = Form { op, kernel: &kernel, input: &input, output: &output, epilogue: &epilogue, is_averaged };
+    let choices = choose(&problem, lowering.options.gpu);
+    let Some((tiles, conv)) = choices.take(lowering, |tiles| form.kernel(tiles, lowering.options.gpu)) else {
+        lowering.refuse(&step.layer, "no tiles of its product fit in shared memory".to_owned());
+        return;
+    };
+    let (p_tiles, c_tiles) = (tiles.p_tiles(&problem), tiles.c_tiles(&problem));
+    let averaged =
+        is_averaged.then(|| Argument::Buffer(planar::leave_sums(lowering, op.output, output, p_tiles).buffer));
     let tile_bytes = tiles.c_tile * tiles.p_tile * Element::F32.bytes();
     let is_split = tiles.parts > 1;
     let parts = is_split.then(|| Argument::Buffer(lowering.allocate(p_tiles * c_tiles * tiles.parts * tile_bytes)));
     let max_batch = lowering.options.max_batch;
     let counters = is_split.then(|| lowering.counters(p_tiles * c_tiles * max_batch));
 
-    let optional = |name, kind, argument: Option<Argument>| Parameter { name, kind, used: argument.is_some() };
-    let (half, single) = (Element::F16, Element::F32);
-    let parameters = vec![
-        used("input", ParameterKind::Input(half)),
-        used("kernel", ParameterKind::Input(half)),
-        optional("scale", ParameterKind::Input(single), scale),
-        optional("shift", ParameterKind::Input(single), shift),
-        optional("add", ParameterKind::Input(half), add),
-        used("output", ParameterKind::Output(half)),
-        optional("averaged", ParameterKind::Output(single), averaged),
-        optional("parts", ParameterKind::Output(single), parts),
-        optional("counters", ParameterKind::Counters, counters),
-    ];
     let arguments = [
         Some(Argument::Buffer(input.buffer)),
         Some(kernel.argument),
@@ -66,43 +59,73 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
         parts,
         counters,
     ];
-    let work = work(op, &problem, &tiles, &kernel, (&input, &output), &epilogue, averaged.is_some());
-    let extent = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let work = work(&form, &problem, &tiles);
     let per_sample = Extent { fixed: 0, per_sample: extent(p_tiles * tiles.parts), divisor: 1 };
-    let conv = Kernel {
-        family: Family::Conv,
-        constants: constants(op, &tiles, &kernel, (&input, &output), averaged.is_some()),
-        epilogue: Some(epilogue),
-        parameters,
-        threads: extent(tiles.threads()),
-        resident: extent(tiles.resident(lowering.options.gpu)),
-        shared_bytes: extent(tiles.shared_bytes()),
-    };
     let grid = [per_sample, Extent::fixed(extent(c_tiles)), Extent::ONE];
     lowering.launch(&step.layer, conv, grid, &arguments, work);
 }
 
-fn constants(
-    op: &Conv,
-    tiles: &Tiles,
-    kernel: &KernelOperand,
-    (input, output): (&Map, &Map),
-    averaged: bool,
-) -> Constants {
-    let mut constants = planar::sizes(op, input.pitch, output.pitch);
-    constants.extend(planar::layout(kernel));
-    let tiles = [
-        ("C_TILE", tiles.c_tile),
-        ("P_TILE", tiles.p_tile),
-        ("K_TILE", tiles.k_tile),
-        ("WARPS_C", tiles.warps_c),
-        ("WARPS_P", tiles.warps_p),
-        ("STAGES", tiles.stages),
-        ("PARTS", tiles.parts),
-    ];
-    constants.extend(tiles.map(|(name, value)| (name, value.into())));
-    constants.push(("AVERAGED", averaged.into()));
-    constants
+fn extent(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// What a convolution's kernel is made of, whatever its tiles.
+struct Form<'a> {
+    op: &'a Conv,
+    kernel: &'a KernelOperand,
+    input: &'a Map,
+    output: &'a Map,
+    epilogue: &'a Epilogue,
+    /// Whether it leaves sums for an average of its output.
+    is_averaged: bool,
+}
+
+impl Form<'_> {
+    fn kernel(&self, tiles: &Tiles, gpu: &Gpu) -> Kernel {
+        Kernel {
+            family: Family::Conv,
+            constants: self.constants(tiles),
+            epilogue: Some(*self.epilogue),
+            parameters: self.parameters(tiles),
+            threads: extent(tiles.threads()),
+            resident: extent(tiles.resident(gpu)),
+            shared_bytes: extent(tiles.shared_bytes()),
+        }
+    }
+
+    fn parameters(&self, tiles: &Tiles) -> Vec<Parameter> {
+        let optional = |name, kind, used| Parameter { name, kind, used };
+        let (half, single) = (Element::F16, Element::F32);
+        let Epilogue { scale, shift, add, .. } = *self.epilogue;
+        vec![
+            used("input", ParameterKind::Input(half)),
+            used("kernel", ParameterKind::Input(half)),
+            optional("scale", ParameterKind::Input(single), scale),
+            optional("shift", ParameterKind::Input(single), shift),
+            optional("add", ParameterKind::Input(half), add),
+            used("output", ParameterKind::Output(half)),
+            optional("averaged", ParameterKind::Output(single), self.is_averaged),
+            optional("parts", ParameterKind::Output(single), tiles.parts > 1),
+            optional("counters", ParameterKind::Counters, tiles.parts > 1),
+        ]
+    }
+
+    fn constants(&self, tiles: &Tiles) -> Constants {
+        let mut constants = planar::sizes(self.op, self.input.pitch, self.output.pitch);
+        constants.extend(planar::layout(self.kernel));
+        let tiles = [
+            ("C_TILE", tiles.c_tile),
+            ("P_TILE", tiles.p_tile),
+            ("K_TILE", tiles.k_tile),
+            ("WARPS_C", tiles.warps_c),
+            ("WARPS_P", tiles.warps_p),
+            ("STAGES", tiles.stages),
+            ("PARTS", tiles.parts),
+        ];
+        constants.extend(tiles.map(|(name, value)| (name, value.into())));
+        constants.push(("AVERAGED", self.is_averaged.into()));
+        constants
+    }
 }
 
 /// Pairs of an output position and a position of the kernel, along one dimension, whose pixel is inside the input.
@@ -113,15 +136,8 @@ fn inside(op: &Conv, dimension: usize) -> usize {
     pixels.filter(|&pixel| (padding..padding + size).contains(&pixel)).count()
 }
 
-fn work(
-    op: &Conv,
-    problem: &Problem,
-    tiles: &Tiles,
-    kernel: &KernelOperand,
-    (input, output): (&Map, &Map),
-    epilogue: &Epilogue,
-    averaged: bool,
-) -> Work {
+fn work(form: &Form<'_>, problem: &Problem, tiles: &Tiles) -> Work {
+    let Form { op, kernel, input, output, epilogue, is_averaged } = *form;
     let bytes = Element::F16.bytes();
     let terms = op.in_channels * op.kernel_size.iter().product::<usize>();
     let (p_tiles, c_tiles) = (tiles.p_tiles(problem), tiles.c_tiles(problem));
@@ -129,7 +145,7 @@ fn work(
     let padded = p_tiles * tiles.p_tile * c_tiles * tiles.c_tile * tiles.steps(problem) * tiles.k_tile;
     let once = planar::kernel_bytes(op, kernel, Element::F16);
     let added = if epilogue.add { output.bytes() } else { 0 };
-    let sums = if averaged { p_tiles * output.pitch * Element::F32.bytes() } else { 0 };
+    let sums = if is_averaged { p_tiles * output.pitch * Element::F32.bytes() } else { 0 };
     let compulsory = once + Amount::per_sample(input.bytes() + output.bytes() + added + sums);
     // Each tile of channels reads all pixels of its windows, each tile of positions all weights of its channels.
     let pixels = inside(op, 1) * inside(op, 2) * input.pitch * bytes * c_tiles;

@@ -4,6 +4,7 @@
 //! blocks issue, multiply, and move, or from latencies where too few blocks share it; and for the whole the bandwidth of
 //! the L2 cache. It knows what decides between tiles: padding, waves, reuse, and too few blocks.
 
+use crate::plan::cuda::choice::Choices;
 use crate::plan::cuda::gpu::{COPY_LATENCY, Gpu, L2_PORT, MAX_SHARED, STEP_LATENCY};
 
 /// The problem: a product of matrices for each sample.
@@ -138,16 +139,8 @@ impl Tiles {
 }
 
 /// The tiles that the model likes best.
-pub(super) fn choose(problem: &Problem, gpu: &Gpu) -> Tiles {
-    let mut best = Tiles { c_tile: 16, p_tile: 32, k_tile: 32, warps_c: 1, warps_p: 4, stages: 4, parts: 1 };
-    let mut least = f64::INFINITY;
-    for tiles in candidates(problem, gpu) {
-        let cost = tiles.cost(problem, gpu);
-        if cost < least {
-            (best, least) = (tiles, cost);
-        }
-    }
-    best
+pub(super) fn choose(problem: &Problem, gpu: &Gpu) -> Choices<Tiles> {
+    Choices::best(candidates(problem, gpu), |tiles| tiles.cost(problem, gpu))
 }
 
 fn candidates(problem: &Problem, gpu: &Gpu) -> Vec<Tiles> {

@@ -5,6 +5,7 @@ use kwc_program::cuda::{Element, Extent};
 
 use super::tiles::{Problem, Tiles, choose};
 use super::{Product, count};
+use crate::plan::cuda::gpu::Gpu;
 use crate::plan::cuda::kernel::{Constant, Family, Kernel};
 use crate::plan::cuda::lower::Lowering;
 use crate::plan::cuda::work::{Amount, Work};
@@ -12,7 +13,17 @@ use crate::plan::cuda::work::{Amount, Work};
 /// Adds the launch of a product, if its attentions fit in shared memory.
 pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, product: &Product) -> bool {
     let problem = Problem { cell: product.cell, cells: product.cells, columns: product.mixtures * lowering.batch };
-    let Some(tiles) = choose(&problem, lowering.options.gpu) else { return false };
+    let choices = choose(&problem, lowering.options.gpu);
+    let kernel = |tiles: &Tiles| kernel(product, &problem, tiles, lowering.options.gpu);
+    let Some((tiles, kernel)) = choices.take(lowering, kernel) else { return false };
+    let columns = Extent { fixed: 0, per_sample: count(product.mixtures), divisor: count(tiles.c_tile()) };
+    let grid = [columns, Extent::fixed(count(tiles.e_blocks(&problem))), Extent::ONE];
+    let work = work(product, &problem, &tiles);
+    lowering.launch(&step.layer, kernel, grid, &product.arguments(), work);
+    true
+}
+
+fn kernel(product: &Product, problem: &Problem, tiles: &Tiles, gpu: &Gpu) -> Kernel {
     let mut constants = product.constants();
     constants.extend(
         [
@@ -26,20 +37,15 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, product: &Product)
         ]
         .map(|(name, value)| (name, Constant::from(value))),
     );
-    let kernel = Kernel {
+    Kernel {
         family: Family::Mix,
         constants,
         epilogue: None,
         parameters: product.parameters(Element::F16),
         threads: count(tiles.threads()),
-        resident: count(tiles.resident(&problem, lowering.options.gpu)),
-        shared_bytes: count(tiles.shared_bytes(&problem)),
-    };
-    let columns = Extent { fixed: 0, per_sample: count(product.mixtures), divisor: count(tiles.c_tile()) };
-    let grid = [columns, Extent::fixed(count(tiles.e_blocks(&problem))), Extent::ONE];
-    let work = work(product, &problem, &tiles);
-    lowering.launch(&step.layer, kernel, grid, &product.arguments(), work);
-    true
+        resident: count(tiles.resident(problem, gpu)),
+        shared_bytes: count(tiles.shared_bytes(problem)),
+    }
 }
 
 fn work(product: &Product, problem: &Problem, tiles: &Tiles) -> Work {

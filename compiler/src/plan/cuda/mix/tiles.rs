@@ -3,6 +3,7 @@
 //! The cost is a small model, not a prediction. It knows what decides between tiles: how often the warehouse and the
 //! attentions are read again, padding of columns, too few blocks, waves, and latencies.
 
+use crate::plan::cuda::choice::Choices;
 use crate::plan::cuda::gpu::{COPY_LATENCY, Gpu, L2_PORT, MAX_SHARED, STEP_LATENCY};
 
 /// The problem: `[columns, cells] x [cells, cell]`.
@@ -161,16 +162,8 @@ impl Tiles {
 }
 
 /// The tiles that the model likes best; none if the attentions of eight columns don't fit in shared memory.
-pub(super) fn choose(problem: &Problem, gpu: &Gpu) -> Option<Tiles> {
-    let mut best = None;
-    let mut least = f64::INFINITY;
-    for tiles in candidates(problem) {
-        let cost = tiles.cost(problem, gpu);
-        if cost < least {
-            (best, least) = (Some(tiles), cost);
-        }
-    }
-    best
+pub(super) fn choose(problem: &Problem, gpu: &Gpu) -> Choices<Tiles> {
+    Choices::best(candidates(problem), |tiles| tiles.cost(problem, gpu))
 }
 
 fn candidates(problem: &Problem) -> Vec<Tiles> {
