@@ -11,7 +11,7 @@ use kwc_program::cuda::{Argument, Element, Extent};
 use kwc_program::{Attention as AttentionOp, AttentionNorm, Basis, Step, WeightId};
 
 use super::elementwise::used;
-use super::gpu::L2_PORT;
+use super::gpu::{L2_PORT, MAX_SHARED};
 use super::kernel::{Constant, Family, Kernel, Parameter, ParameterKind};
 use super::lower::Lowering;
 use super::mix;
@@ -25,8 +25,8 @@ const FEW: usize = 256;
 const MANY: usize = 512;
 /// Vectors of four weights that a thread of a small block multiplies at most.
 const VECTORS: usize = 16;
-/// Shared memory of a block, bytes.
-const SHARED: usize = 48 << 10;
+/// Shared memory of a block without asking the driver for more, bytes. One mixture may take more, several may not.
+const STATIC_SHARED: usize = 48 << 10;
 /// What a launch of the hidden units costs beside its reading, in launches: it waits for the one before it, and has to get
 /// its first weights.
 const PATIENCE: f64 = 2.0;
@@ -59,38 +59,65 @@ fn divide(lowering: &mut Lowering<'_>, layer: &str, op: &AttentionOp, average: &
     let bias = if op.basis.is_some() { op.cells + 1 } else { padded(rows) };
     let mixture = (op.hidden * padded(rows) + bias) * 4;
     let expanded = if op.basis.is_some() { (op.cells + 1) * 4 } else { 0 };
-    // Shared memory: the average, the hidden units, and of each mixture its logits. Slices of few logits take no more than
-    // 16 bytes a thread.
-    let fixed = (padded(op.channels) + op.hidden) * 4 + MANY * 16;
-    let fits = |per_block: usize| fixed + per_block * (padded(rows) * 4 + expanded) <= SHARED;
-    if !fits(1) {
+    let shared = |apart: bool| shared_bytes(op, rows, Division { apart, per_block: 1 });
+    if shared(true) > MAX_SHARED {
         let what = format!(
-            "the attention's {} input channels and {} cells take {} bytes of shared memory, and {SHARED} are the most; fewer \
-             cells, by larger cell ratios or a smaller budget, or fewer channels take less",
-            op.channels,
-            op.cells,
-            fixed + padded(rows) * 4 + expanded
+            "one mixture's {} logits{} and {} hidden units take {} bytes of shared memory, and {MAX_SHARED} are the most; \
+             fewer cells, by larger cell ratios or a smaller budget, and a smaller `reduction` take less",
+            op.cells + 1,
+            if op.basis.is_some() { ", through a basis," } else { "" },
+            op.hidden,
+            shared(true)
         );
         lowering.refuse(layer, what);
+        return Division { apart: true, per_block: 1 };
     }
-    let best = |before: usize| {
+    let best = |apart: bool, before: usize| {
         let time = |&per_block: &usize| {
             let blocks = op.mixtures.div_ceil(per_block);
             seconds(lowering, blocks, before + basis + per_block * mixture)
         };
+        // Shared memory: the average, the hidden units, and of each mixture its logits. Slices of few logits take no more
+        // than 16 bytes a thread.
+        let fixed = (if apart { 0 } else { padded(op.channels) } + op.hidden) * 4 + MANY * 16;
+        let fits = |per_block: usize| fixed + per_block * (padded(rows) * 4 + expanded) <= STATIC_SHARED;
         let sizes = (1..=op.mixtures).filter(|&per_block| per_block == 1 || fits(per_block));
         let best = sizes.min_by(|a, b| time(a).total_cmp(&time(b))).unwrap_or(1);
         (best, time(&best))
     };
-    let (together, together_time) = best(fc1 + sums);
-    let (apart, apart_time) = best(op.hidden * 4);
+    let (together, together_time) = best(false, fc1 + sums);
+    let (apart, apart_time) = best(true, op.hidden * 4);
     let units = FEW / 32;
     let hidden_time = seconds(lowering, op.hidden.div_ceil(units), fc1.div_ceil(op.hidden) * units + sums);
-    if together_time > apart_time + hidden_time + PATIENCE * lowering.options.gpu.launch {
+    let must_part = is_wide(op) || shared(false) > MAX_SHARED;
+    if must_part || together_time > apart_time + hidden_time + PATIENCE * lowering.options.gpu.launch {
         Division { apart: true, per_block: apart }
     } else {
         Division { apart: false, per_block: together }
     }
+}
+
+/// Whether the average has too many channels for shared memory: then it is whole before the hidden units are computed, and
+/// their launch reads it from global memory.
+const fn is_wide(op: &AttentionOp) -> bool {
+    (padded(op.channels) + 4) * 4 > STATIC_SHARED
+}
+
+/// Shared memory of a block of the mixtures' launch, bytes; what the device code declares.
+fn shared_bytes(op: &AttentionOp, rows: usize, division: Division) -> usize {
+    let Division { apart, per_block } = division;
+    let threads = threads(op, rows, division);
+    let pitch = padded(op.channels);
+    let (averages, slices) = if apart {
+        (4, 0)
+    } else {
+        let groups = (threads / (pitch / 4)).max(1);
+        (pitch, if groups > 1 { groups * pitch } else { 0 })
+    };
+    let logits = per_block * padded(rows);
+    let split = (threads / (logits / 4)).clamp(1, op.hidden);
+    let expanded = if op.basis.is_some() { per_block * (op.cells + 1) } else { 1 };
+    (averages + slices.max(split * logits) + op.hidden + expanded) * 4
 }
 
 /// The average that an attention starts from.
@@ -123,7 +150,9 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
     let fc1 = operand(lowering, op.fc1, fc1_order, "[hidden, channels]");
     let fc1_bias = op.fc1_bias.map(|weight| lowering.vector(weight));
     let rows = op.basis.map_or(op.cells + 1, |basis| basis.local + basis.rank + 1);
-    let Division { apart, per_block } = divide(lowering, &step.layer, op, &average, rows);
+    let division = divide(lowering, &step.layer, op, &average, rows);
+    let Division { apart, per_block } = division;
+    let dynamic = Some(shared_bytes(op, rows, division)).filter(|&bytes| bytes > STATIC_SHARED).unwrap_or(0);
     let hidden = apart.then(|| hidden(lowering, step, op, &average, fc1, fc1_bias));
     let (layer_norm, epsilon, norm) = match op.norm {
         AttentionNorm::Batch { scale, shift } => (false, 0.0, [scale, shift]),
@@ -171,6 +200,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
         ("FOLDED", folded.is_some().into()),
         ("Output", element.into()),
         ("OUT_PITCH", pitch.into()),
+        ("DYNAMIC_BYTES", dynamic.into()),
     ]);
     let [parts, positions] = average.numbers().map(|argument| argument.filter(|_| !apart));
     let start = op.basis.map(|basis| Argument::int(basis.start_cell));
@@ -212,15 +242,16 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
     ];
     let blocks = op.mixtures.div_ceil(per_block);
     let grid = [Extent::fixed(u32::try_from(blocks).unwrap_or(u32::MAX)), Extent::BATCH, Extent::ONE];
-    let fc1_vectors = if apart { 0 } else { op.hidden * padded(op.channels) / 4 };
-    let threads = threads(fc1_vectors + per_block * op.hidden * padded(rows) / 4);
     let work = work(op, &average, rows, (!apart).then_some(blocks), mixture_bytes(op, rows, pitch * element.bytes()));
-    let kernel = kernel(Family::AttentionMixtures, constants, parameters, threads);
+    let mut kernel = kernel(Family::AttentionMixtures, constants, parameters, threads(op, rows, division));
+    kernel.shared_bytes = u32::try_from(dynamic).unwrap_or(u32::MAX);
     lowering.launch(&step.layer, kernel, grid, &arguments, work);
 }
 
 fn average(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) -> Average {
-    if let Storage::Sums(sums) = lowering.storage(op.average) {
+    if let Storage::Sums(sums) = lowering.storage(op.average)
+        && !is_wide(op)
+    {
         return Average {
             argument: Argument::Buffer(sums.buffer),
             element: Element::F32,
@@ -252,16 +283,16 @@ fn hidden(
     fc1_bias: Option<Argument>,
 ) -> Argument {
     let buffer = lowering.allocate(padded(op.hidden) * 4);
+    let [parts, positions] = average.numbers().map(|argument| argument.filter(|_| !is_wide(op)));
     let parameters = vec![
         used("average", ParameterKind::Input(average.element)),
         vector("fc1", Some(fc1)),
         vector("fc1_bias", fc1_bias),
         used("output", ParameterKind::Output(Element::F32)),
-        used("parts", ParameterKind::Int),
-        used("positions", ParameterKind::Int),
+        number("parts", parts),
+        number("positions", positions),
     ];
     let output = Argument::Buffer(buffer);
-    let [parts, positions] = average.numbers();
     let arguments = [Some(average.argument), Some(fc1), fc1_bias, Some(output), parts, positions];
     // A warp makes one hidden unit.
     let blocks = op.hidden.div_ceil(FEW / 32);
@@ -271,13 +302,19 @@ fn hidden(
     let moved = Amount::per_sample(op.hidden * padded(op.channels) * 4 + blocks * average.bytes());
     let useful = Amount::per_sample(op.hidden * op.channels);
     let work = Work { useful, padded: useful, tensor: false, compulsory: bytes, moved };
-    let kernel = kernel(Family::AttentionHidden, average_constants(op, average.element), parameters, FEW);
+    let mut constants = average_constants(op, average.element);
+    constants.push(("WHOLE", is_wide(op).into()));
+    let kernel = kernel(Family::AttentionHidden, constants, parameters, FEW);
     lowering.launch(&step.layer, kernel, grid, &arguments, work);
     output
 }
 
-/// Threads of a block that multiplies so many vectors of four weights.
-const fn threads(vectors: usize) -> usize {
+/// Threads of a block of the mixtures' launch.
+const fn threads(op: &AttentionOp, rows: usize, division: Division) -> usize {
+    let Division { apart, per_block } = division;
+    // Vectors of four weights that it multiplies.
+    let fc1 = if apart { 0 } else { op.hidden * padded(op.channels) / 4 };
+    let vectors = fc1 + per_block * op.hidden * padded(rows) / 4;
     if vectors > FEW * VECTORS { MANY } else { FEW }
 }
 

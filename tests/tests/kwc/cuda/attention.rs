@@ -109,3 +109,56 @@ layers:
     let ran = assert_agrees(spec, F32, 2, &["a.attention"]);
     assert!(ran.launches.iter().any(|(kernel, _)| kernel == "attention_hidden_0"), "{:?}", ran.launches.len());
 }
+
+/// Channels whose average does not fit static shared memory (12,284 do), of a map and of one position: the hidden units'
+/// launch reads it from global memory.
+#[test]
+fn cuda_attentions_of_more_channels_than_shared_memory_has_room_for() {
+    for (channels, height, precision, batch) in
+        [(12_280, 3, F32, 1), (12_285, 70, F32, 2), (12_285, 1, F16, 3), (30_001, 3, F16, 1), (30_001, 1, F32, 1)]
+    {
+        let spec = format!(
+            "
+kwc: 1
+name: channels
+input: {{ channels: {channels}, height: {height}, width: 1 }}
+warehouses: {{ budget: 1, reduction: 1/1000 }}
+layers:
+  - conv: {{ name: a, out: 8, kernel: 1, warehouse: w }}
+"
+        );
+        let ran = assert_agrees(&spec, precision, batch, &["a.attention"]);
+        assert!(ran.launches.iter().any(|(kernel, _)| kernel == "attention_hidden_0"), "{channels}");
+    }
+}
+
+/// Logits and hidden units that take more than 48 KB of shared memory: it is dynamic then.
+#[test]
+fn cuda_attentions_of_more_cells_than_static_shared_memory_has_room_for() {
+    for (channels, warehouse, layers, precision, batch) in [
+        // 12,280 logits are just too many for static shared memory; 20,001; 12,500 hidden units.
+        (8, "budget: 12279", 1, F32, 2),
+        (8, "budget: 12279", 1, F16, 1),
+        (8, "budget: 20000, attention_norm: layer", 1, F16, 3),
+        (2500, "budget: 1, reduction: 5, cell_in_ratio: 1/4", 1, F32, 1),
+        // A basis: the logits twice, as they are made and as they are expanded.
+        (8, "budget: 5000, basis_ratio: 1/16", 2, F32, 3),
+        (8, "budget: 5000, basis_ratio: 1/16", 2, F16, 1),
+    ] {
+        let mut spec = format!(
+            "
+kwc: 1
+name: cells
+input: {{ channels: {channels}, height: 2, width: 1 }}
+warehouses: {{ {warehouse} }}
+layers:
+"
+        );
+        for layer in 0..layers {
+            spec += &format!("  - conv: {{ name: layer{layer}, out: 8, kernel: 1, warehouse: w }}\n");
+        }
+        let ran = assert_agrees(&spec, precision, batch, &["layer0.attention"]);
+        let dynamic = ran.launches.iter().find(|(kernel, _)| kernel == "attention_mixtures_0");
+        assert!(dynamic.is_some_and(|(_, counters)| counters.dynamic_shared > 48 << 10), "{channels}, {warehouse}");
+    }
+}

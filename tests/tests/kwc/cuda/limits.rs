@@ -13,16 +13,19 @@ fn plan(spec: &str, max_batch: usize) -> Result<Planned, String> {
 
 #[test]
 fn cuda_layers_that_are_too_large_are_refused_by_name() {
-    let wide = "
+    let many = "
 kwc: 1
-name: wide
-input: { tokens: 1, channels: 16000 }
-warehouses: { budget: 1 }
+name: many
+input: { tokens: 1, channels: 8 }
+warehouses: { budget: 26000 }
 layers:
-  - linear: { name: fc, out: 16, warehouse: w }
+  - linear: { name: fc, out: 8, warehouse: w }
 ";
-    let error = plan(wide, 8).unwrap_err();
-    assert!(error.contains("`fc`") && error.contains("shared memory"), "{error}");
+    let error = plan(many, 8).unwrap_err();
+    // 26,001 logits in a row of 26,008, 16 hidden units, and a float and four that a block always has.
+    let bytes = (26_008 + 16 + 1 + 4) * 4;
+    assert!(error.contains("`fc`") && error.contains("26001 logits") && error.contains("98304"), "{error}");
+    assert!(error.contains(&format!("take {bytes} bytes of shared memory")), "{error}");
     let high = "
 kwc: 1
 name: high

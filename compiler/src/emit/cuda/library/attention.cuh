@@ -104,7 +104,8 @@ struct HiddenUnits {
   }
 
   // All chunks, the first of which is loaded. `output` gets this block's units, from `base` on.
-  __device__ __forceinline__ void run(const float* fc1, const float* fc1_bias, const float* average, int first, int base,
+  template <class Value>
+  __device__ __forceinline__ void run(const float* fc1, const float* fc1_bias, const Value* average, int first, int base,
                                       float* output) {
     float sums[AT_ONCE] = {};
 #pragma unroll 2

@@ -5,7 +5,8 @@
 // multiplied with, as far as registers go. K: as attention.cuh, and LAYER_NORM, EPSILON, PER_BLOCK, CELLS; ROWS and
 // ROW_PITCH, the logits that fc2 makes of a mixture; LOCAL, RANK and NONLOCAL_PITCH of the basis (RANK is 0 without one);
 // TEMPERATURE (0 without one); Output and OUT_PITCH of the attention; FOLDED, whether it is over cells that have the basis
-// folded in: [LOCAL | RANK | mixtures], the last of which are constant parts, each for one mixture.
+// folded in: [LOCAL | RANK | mixtures], the last of which are constant parts, each for one mixture; DYNAMIC_BYTES of dynamic
+// shared memory, 0 where static shared memory suffices.
 //
 // At run time only: `mixtures`, `parts` and `positions` of the average, and `start`, the first of the layer's own cells.
 //
@@ -34,10 +35,19 @@ __device__ void run(const typename K::Average* source, const float* fc1, const f
   constexpr int AVERAGE_SCRATCH = K::HIDDEN_GIVEN ? 0 : AverageChannels<K>::SCRATCH;
   constexpr int SCRATCH = AVERAGE_SCRATCH > SPLIT * LENGTH ? AVERAGE_SCRATCH : SPLIT * LENGTH;
   constexpr int NORMS = (K::HIDDEN + K::THREADS - 1) / K::THREADS;
-  __shared__ __align__(16) float average[K::HIDDEN_GIVEN ? 4 : K::CHANNEL_PITCH];
-  __shared__ float hidden[K::HIDDEN];
-  __shared__ __align__(16) float scratch[SCRATCH];
-  __shared__ float expanded[K::RANK > 0 ? K::PER_BLOCK : 1][K::RANK > 0 ? LOGITS : 1];
+  // Shared memory: average, scratch, hidden units, logits from the basis.
+  constexpr int AVERAGE = K::HIDDEN_GIVEN ? 4 : K::CHANNEL_PITCH, EXPANDED = K::RANK > 0 ? K::PER_BLOCK * LOGITS : 1;
+  constexpr bool DYNAMIC = K::DYNAMIC_BYTES > 0;
+  static_assert(!DYNAMIC || K::DYNAMIC_BYTES == (AVERAGE + SCRATCH + K::HIDDEN + EXPANDED) * 4, "dynamic shared memory");
+  extern __shared__ __align__(16) float attention_shared[];
+  __shared__ __align__(16) float static_average[DYNAMIC ? 4 : AVERAGE];
+  __shared__ float static_hidden[DYNAMIC ? 1 : K::HIDDEN];
+  __shared__ __align__(16) float static_scratch[DYNAMIC ? 4 : SCRATCH];
+  __shared__ float static_expanded[DYNAMIC ? 1 : EXPANDED];
+  float* const average = DYNAMIC ? attention_shared : static_average;
+  float* const scratch = DYNAMIC ? attention_shared + AVERAGE : static_scratch;
+  float* const hidden = DYNAMIC ? attention_shared + AVERAGE + SCRATCH : static_hidden;
+  float* const expanded = DYNAMIC ? attention_shared + AVERAGE + SCRATCH + K::HIDDEN : static_expanded;
   const int sample = blockIdx.y, first = blockIdx.x * K::PER_BLOCK, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int rows_left = (mixtures - first) * K::ROW_PITCH;
 
@@ -149,7 +159,9 @@ __device__ void run(const typename K::Average* source, const float* fc1, const f
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           const int nonlocal = 4 * quad + i, cell = nonlocal < start ? nonlocal : nonlocal + K::LOCAL;
-          if (nonlocal < K::CELLS - K::LOCAL) expanded[mixture][cell] = x[i] + bias[(first + mixture) * LOGITS + cell];
+          if (nonlocal < K::CELLS - K::LOCAL) {
+            expanded[mixture * LOGITS + cell] = x[i] + bias[(first + mixture) * LOGITS + cell];
+          }
         }
       }
     }
@@ -159,7 +171,7 @@ __device__ void run(const typename K::Average* source, const float* fc1, const f
       const float* row = scratch + mixture * K::ROW_PITCH;
       const int cell = own < K::LOCAL ? start + own : K::CELLS;
       const float x = row[own < K::LOCAL ? own : K::LOCAL + K::RANK];
-      expanded[mixture][cell] = x + bias[(first + mixture) * LOGITS + cell];
+      expanded[mixture * LOGITS + cell] = x + bias[(first + mixture) * LOGITS + cell];
     }
     __syncthreads();
   }
@@ -168,7 +180,7 @@ __device__ void run(const typename K::Average* source, const float* fc1, const f
   constexpr int SHARE = WARPS < K::PER_BLOCK ? 1 : WARPS / K::PER_BLOCK;
   for (int mixture = warp / SHARE; mixture < K::PER_BLOCK; mixture += WARPS) {
     if (first + mixture >= mixtures) break;
-    const float* logits = K::RANK > 0 ? expanded[mixture] : scratch + mixture * K::ROW_PITCH;
+    const float* logits = K::RANK > 0 ? expanded + mixture * LOGITS : scratch + mixture * K::ROW_PITCH;
     float sum = 0.0f;
 #pragma unroll 4
     for (int cell = lane; cell < LOGITS; cell += 32) sum += fabsf(logits[cell]);
