@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::model::{Model, ModelArguments};
 use crate::spec::SpecArguments;
 use crate::terminal::{self, Format};
+use crate::warnings::Warnings;
 use crate::{init, progress};
 
 /// Measure how long a network takes on random inputs, by batch and on a GPU by kernel
@@ -85,6 +86,7 @@ struct Measured {
     warm_up: u32,
     seed: u64,
     batches: Vec<Batch>,
+    warnings: Warnings,
 }
 
 /// Times at one batch size.
@@ -165,7 +167,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let precision =
         opened.cuda().map_or_else(|| "f32".to_owned(), |p| format!("{:?}", p.program.precision).to_lowercase());
-    let mut model = opened.load()?;
+    let mut warnings = Warnings::default();
+    let mut model = opened.load(&mut warnings)?;
     let device = match &model {
         Model::Cpu(_) => arguments.model.device.to_string(),
         Model::Cuda(model) => {
@@ -193,6 +196,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         warm_up: arguments.warm_up,
         seed: arguments.seed,
         batches,
+        warnings,
     };
     match arguments.format {
         Format::Text => terminal::print(&text::draw(&measured)),

@@ -16,6 +16,7 @@ use crate::images::Preparation;
 use crate::model::{Model, ModelArguments};
 use crate::spec::SpecArguments;
 use crate::terminal::{self, EMPHASIS, Format};
+use crate::warnings::{Warnings, not_finite};
 use crate::{progress, scores};
 use dataset::{Dataset, Sample};
 
@@ -66,10 +67,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         )
         .hint("there must be one folder for each class; if the spec has a parameter for their number, set it: `--set NAME=VALUE`"));
     }
-    let mut model = opened.load()?;
+    let mut warnings = Warnings::default();
+    let mut model = opened.load(&mut warnings)?;
     let tally = evaluate(&mut model, &preparation, &dataset.samples, usize::from(arguments.batch))?;
+    let output = network.outputs.first().map_or("output", |port| port.name.as_str());
+    warnings.output(output, tally.not_finite, tally.values, model.is_half());
     match arguments.format {
-        Format::Json => terminal::print_json(&tally.report(classes))?,
+        Format::Json => terminal::print_json(&tally.report(classes, &warnings))?,
         Format::Text => terminal::print(&tally.text(classes))?,
     }
     if tally.unreadable.is_empty() {
@@ -107,6 +111,10 @@ struct Tally {
     top5: usize,
     seconds: f64,
     unreadable: Vec<Failure>,
+    /// Values of all outputs.
+    values: usize,
+    /// Those that are infinite or no number.
+    not_finite: usize,
 }
 
 /// Runs the network on all samples. The next batch is decoded while the network runs on one.
@@ -159,6 +167,8 @@ impl Tally {
         }
         model.run(readable.len(), vec![input])?;
         let output = model.output(0);
+        self.values += output.len();
+        self.not_finite += not_finite(output);
         let classes = output.len() / readable.len();
         for (sample, scores) in readable.iter().zip(output.chunks_exact(classes.max(1))) {
             let Some(rank) = scores::rank(scores, sample.class) else {
@@ -177,7 +187,7 @@ impl Tally {
         if self.images == 0 { 0.0 } else { count as f64 / self.images as f64 }
     }
 
-    fn report(&self, classes: usize) -> Report {
+    fn report<'w>(&self, classes: usize, warnings: &'w Warnings) -> Report<'w> {
         let accuracy = |right| Accuracy { right, fraction: self.fraction(right) };
         Report {
             classes,
@@ -186,30 +196,34 @@ impl Tally {
             top1: accuracy(self.top1),
             top5: accuracy(self.top5),
             seconds: self.seconds,
-            images_per_second: self.images as f64 / self.seconds.max(f64::MIN_POSITIVE),
+            images_per_second: self.images_per_second(),
+            warnings,
         }
     }
 
+    fn images_per_second(&self) -> f64 {
+        self.images as f64 / self.seconds.max(f64::MIN_POSITIVE)
+    }
+
     fn text(&self, classes: usize) -> String {
-        let report = self.report(classes);
-        let line = |name: &str, accuracy: &Accuracy| {
-            let percent = accuracy.fraction * 100.0;
-            format!("{EMPHASIS}{name} {percent:>7.2} %{EMPHASIS:#}  {} of {} right\n", accuracy.right, self.images)
+        let line = |name: &str, right: usize| {
+            let percent = self.fraction(right) * 100.0;
+            format!("{EMPHASIS}{name} {percent:>7.2} %{EMPHASIS:#}  {right} of {} right\n", self.images)
         };
         format!(
             "{}{}{} images of {classes} classes in {:.1} s, {:.1} images/s\n",
-            line("top-1", &report.top1),
-            line("top-5", &report.top5),
+            line("top-1", self.top1),
+            line("top-5", self.top5),
             self.images,
             self.seconds,
-            report.images_per_second
+            self.images_per_second()
         )
     }
 }
 
 /// The JSON of an evaluation.
 #[derive(Serialize)]
-struct Report {
+struct Report<'w> {
     classes: usize,
     images: usize,
     unreadable: usize,
@@ -217,6 +231,7 @@ struct Report {
     top5: Accuracy,
     seconds: f64,
     images_per_second: f64,
+    warnings: &'w Warnings,
 }
 
 #[derive(Serialize)]

@@ -20,6 +20,7 @@ mod target;
 mod terminal;
 mod toolchain;
 mod verify;
+mod warnings;
 
 use std::process::ExitCode;
 

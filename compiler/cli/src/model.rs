@@ -1,7 +1,7 @@
 //! The options that name weights and a device, and making a model that runs.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use kwc_compiler::check::Checked;
@@ -14,6 +14,7 @@ use kwc_runtime::{Weights, cpu, cuda, program};
 
 use crate::failure::Failure;
 use crate::progress;
+use crate::warnings::Warnings;
 
 /// Options of every verb that runs a network.
 #[derive(Debug, Args)]
@@ -91,6 +92,7 @@ impl From<Precision> for program::cuda::Precision {
 pub(crate) struct Opened {
     target: Target,
     checkpoint: Checkpoint,
+    weights: PathBuf,
     threads: Option<u16>,
 }
 
@@ -175,7 +177,7 @@ impl ModelArguments {
         };
         let checkpoint = Checkpoint::open(&self.weights, self.state.as_deref())?;
         matching::compare(&state::tensors(checked), &checkpoint)?;
-        Ok(Opened { target, checkpoint, threads: self.threads })
+        Ok(Opened { target, checkpoint, weights: self.weights.clone(), threads: self.threads })
     }
 }
 
@@ -188,12 +190,12 @@ impl Opened {
         }
     }
 
-    /// Packs the weights and makes the model. The checkpoint is closed then.
+    /// Packs the weights and makes the model. The checkpoint is closed then. Warns of weights that are not finite.
     ///
     /// # Errors
     /// If the weights can't be read, there isn't enough memory, or there is no such device.
-    pub(crate) fn load(self) -> Result<Model, Failure> {
-        let Self { target, mut checkpoint, threads } = self;
+    pub(crate) fn load(self, warnings: &mut Warnings) -> Result<Model, Failure> {
+        let Self { target, mut checkpoint, weights: path, threads } = self;
         if let Some(threads) = threads {
             // Images are decoded on the global pool, which then has this size. It is started once in a process.
             let _ = rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build_global();
@@ -202,15 +204,16 @@ impl Opened {
             Target::Cpu(planned) => {
                 let mut weights = Weights::zeroed(planned.program.weight_elements)?;
                 let bar = progress::bar("Packing weights", planned.program.weight_elements);
-                pack::pack(&planned, &mut checkpoint, &mut weights, &mut |done, _| bar.set(done))?;
+                let found = pack::pack(&planned, &mut checkpoint, &mut weights, &mut |done, _| bar.set(done))?;
                 drop(bar);
+                warnings.weights(&path, &found);
                 let options = cpu::Options { threads: threads.map(usize::from) };
                 Ok(Model::Cpu(Box::new(cpu::Model::new(planned.program, weights, &options)?)))
             }
             Target::Cuda { network, ordinal } => {
                 // A machine without a GPU says so before the weights are read.
                 let device = cuda::Device::new(ordinal)?;
-                let weights = packed(&network, &mut checkpoint)?;
+                let weights = packed(&network, &path, &mut checkpoint, warnings)?;
                 let code = cuda::Code {
                     source: network.source.into(),
                     options: pipeline::NVRTC_OPTIONS.map(Into::into).to_vec().into(),
@@ -226,11 +229,16 @@ impl Opened {
     }
 }
 
-/// Packs the weights of a network for CUDA.
+/// Packs the weights of a network for CUDA. Warns of those that are not finite.
 ///
 /// # Errors
 /// If they can't be read, or there isn't enough memory.
-pub(crate) fn packed(network: &CudaNetwork, checkpoint: &mut Checkpoint) -> Result<cuda::PackedWeights, Failure> {
+pub(crate) fn packed(
+    network: &CudaNetwork,
+    path: &Path,
+    checkpoint: &mut Checkpoint,
+    warnings: &mut Warnings,
+) -> Result<cuda::PackedWeights, Failure> {
     let program = &network.planned.program;
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(program.weight_bytes).map_err(|_| {
@@ -238,8 +246,9 @@ pub(crate) fn packed(network: &CudaNetwork, checkpoint: &mut Checkpoint) -> Resu
     })?;
     bytes.resize(program.weight_bytes, 0);
     let bar = progress::bar("Packing weights", program.weight_bytes);
-    pack::pack_cuda(&network.planned, checkpoint, &mut bytes, &mut |done, _| bar.set(done))?;
+    let found = pack::pack_cuda(&network.planned, checkpoint, &mut bytes, &mut |done, _| bar.set(done))?;
     drop(bar);
+    warnings.weights(path, &found);
     Ok(cuda::PackedWeights::new(program, bytes)?)
 }
 
@@ -312,6 +321,17 @@ impl Model {
         match self {
             Self::Cpu(model) => model.dump(index),
             Self::Cuda(model) => model.dump(index),
+        }
+    }
+
+    /// Whether activations and kernels are in f16.
+    pub(crate) fn is_half(&self) -> bool {
+        match self {
+            Self::Cpu(_) => false,
+            Self::Cuda(model) => match model.program().precision {
+                program::cuda::Precision::F16 => true,
+                program::cuda::Precision::F32 => false,
+            },
         }
     }
 

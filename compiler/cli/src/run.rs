@@ -15,6 +15,7 @@ use crate::progress;
 use crate::scores::{self, Guess};
 use crate::spec::SpecArguments;
 use crate::terminal::{self, DIM, EMPHASIS, Format};
+use crate::warnings::{Warnings, not_finite};
 
 /// Classes to show for an image.
 const BEST: usize = 5;
@@ -86,7 +87,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if inputs.images().is_some() && !arguments.dump.is_empty() && output.is_none() {
         return Err(Failure::input("with images, `--dump` has nowhere to go").hint("give `--output FILE` too"));
     }
-    let mut model = opened.load()?;
+    let mut warnings = Warnings::default();
+    let mut model = opened.load(&mut warnings)?;
 
     let mut results = ports(&model, network, samples)?;
     let bar = progress::bar("Running", samples);
@@ -104,11 +106,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         bar.advance(count);
     }
     drop(bar);
+    for Computed { name, values, .. } in &results {
+        warnings.output(name, not_finite(values), values.len(), model.is_half());
+    }
 
     let text = match (inputs.images(), results.as_slice()) {
-        (Some(images), [scores, ..]) if scores.shape.len() == 1 => Some(guesses(arguments.format, images, scores)?),
+        (Some(images), [scores, ..]) if scores.shape.len() == 1 => {
+            Some(guesses(arguments.format, images, scores, &warnings)?)
+        }
         _ if output.is_some() && arguments.format == Format::Text => None,
-        _ => Some(summaries(arguments.format, &results, samples)?),
+        _ => Some(summaries(arguments.format, &results, samples, &warnings)?),
     };
     if let Some(output) = &output {
         let mut state = State::default();
@@ -180,7 +187,7 @@ struct ImageEntry {
     best: Vec<Guess>,
 }
 
-fn guesses(format: Format, images: &Images, scores: &Computed) -> Result<String, Failure> {
+fn guesses(format: Format, images: &Images, scores: &Computed, warnings: &Warnings) -> Result<String, Failure> {
     let entries: Vec<ImageEntry> = images
         .paths()
         .iter()
@@ -191,7 +198,7 @@ fn guesses(format: Format, images: &Images, scores: &Computed) -> Result<String,
         })
         .collect();
     match format {
-        Format::Json => terminal::json(&entries),
+        Format::Json => terminal::json(&serde_json::json!({ "images": entries, "warnings": warnings })),
         Format::Text => {
             let mut text = String::new();
             for entry in &entries {
@@ -223,7 +230,7 @@ struct SampleEntry<'a> {
     first: &'a [f32],
 }
 
-fn summaries(format: Format, results: &[Computed], samples: usize) -> Result<String, Failure> {
+fn summaries(format: Format, results: &[Computed], samples: usize, warnings: &Warnings) -> Result<String, Failure> {
     let entries: Vec<TensorEntry<'_>> = results
         .iter()
         .map(|r| TensorEntry {
@@ -241,7 +248,7 @@ fn summaries(format: Format, results: &[Computed], samples: usize) -> Result<Str
         })
         .collect();
     match format {
-        Format::Json => terminal::json(&serde_json::json!({ "outputs": entries })),
+        Format::Json => terminal::json(&serde_json::json!({ "outputs": entries, "warnings": warnings })),
         Format::Text => Ok(entries.iter().map(summary).collect()),
     }
 }

@@ -7,6 +7,7 @@ use clap::builder::styling::{AnsiColor, Style};
 use crate::failure::Failure;
 
 const ERROR: Style = AnsiColor::BrightRed.on_default().bold();
+const WARNING: Style = AnsiColor::BrightYellow.on_default().bold();
 const HELP: Style = AnsiColor::BrightCyan.on_default().bold();
 /// For what stands out in a result.
 pub(crate) const EMPHASIS: Style = Style::new().bold();
@@ -64,6 +65,11 @@ pub(crate) fn error(failure: &Failure) {
 /// Says on standard error what is well but not as one may expect, with a way out.
 pub(crate) fn note(message: &str, hint: &str) {
     eprint(&format!("{HELP}note{HELP:#}: {message}\n  = {HELP}help{HELP:#}: {hint}\n"));
+}
+
+/// Says on standard error what is likely not meant, with a way out.
+pub(crate) fn warning(message: &str, hint: &str) {
+    eprint(&format!("{WARNING}warning{WARNING:#}{EMPHASIS}: {message}{EMPHASIS:#}\n  = {HELP}help{HELP:#}: {hint}\n"));
 }
 
 /// Says on standard error that this is a bug of the command.

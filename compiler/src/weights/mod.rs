@@ -11,6 +11,7 @@ use std::fmt;
 
 pub mod checkpoint;
 mod error;
+mod finite;
 mod fold;
 pub mod matching;
 mod memory;
@@ -22,6 +23,7 @@ mod window;
 
 pub use checkpoint::Checkpoint;
 pub use error::{Error, Place};
+pub use finite::{Count, NotFinite};
 pub use memory::State;
 
 /// Tensors that can be read by name, piece by piece.

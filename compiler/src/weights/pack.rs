@@ -5,8 +5,9 @@
 
 use kwc_program::cuda::Element;
 
+use super::finite::{Watched, add, count};
 use super::fold::fold;
-use super::{Error, Tensors};
+use super::{Error, NotFinite, Tensors};
 use crate::plan::cuda::Base;
 use crate::plan::{Affine, Planned, Recipe, cuda, packed_order};
 
@@ -14,6 +15,7 @@ use crate::plan::{Affine, Planned, Recipe, cuda, packed_order};
 const PIECE: usize = 1 << 20;
 
 /// Makes all weights of a plan. `out` has the Program's `weight_elements`; `progress` is told the elements done so far and their total.
+/// Says which weights are not finite.
 ///
 /// # Errors
 /// A tensor is missing, or its file can't be read.
@@ -22,17 +24,25 @@ pub fn pack(
     tensors: &mut dyn Tensors,
     out: &mut [f32],
     progress: &mut dyn FnMut(usize, usize),
-) -> Result<(), Error> {
+) -> Result<NotFinite, Error> {
+    let mut tensors = Watched::new(tensors);
+    let mut found = NotFinite::default();
     for (weight, recipe) in planned.program.weights.iter().zip(&planned.recipes) {
         let end = weight.offset + weight.elements();
-        make(recipe, tensors, &mut out[weight.offset..end])?;
+        let out = &mut out[weight.offset..end];
+        tensors.has_seen = false;
+        make(recipe, &mut tensors, out)?;
+        if !tensors.has_seen {
+            add(&mut found.folded, &weight.name, count(out));
+        }
         progress(end, planned.program.weight_elements);
     }
-    Ok(())
+    found.given = tensors.given();
+    Ok(found)
 }
 
 /// Makes all weights of a plan for CUDA. `out` has the Program's `weight_bytes`, all zero; `progress` is told the bytes done
-/// so far and their total.
+/// so far and their total. Says which weights are not finite.
 ///
 /// # Errors
 /// A tensor is missing, or its file can't be read.
@@ -41,13 +51,19 @@ pub fn pack_cuda(
     tensors: &mut dyn Tensors,
     out: &mut [u8],
     progress: &mut dyn FnMut(usize, usize),
-) -> Result<(), Error> {
+) -> Result<NotFinite, Error> {
+    let mut tensors = Watched::new(tensors);
+    let mut found = NotFinite::default();
     for (weight, recipe) in planned.program.weights.iter().zip(&planned.recipes) {
         let mut base = vec![0.0; recipe.elements];
+        tensors.has_seen = false;
         match &recipe.base {
-            Base::Recipe(recipe) => make(recipe, tensors, &mut base)?,
+            Base::Recipe(recipe) => make(recipe, &mut tensors, &mut base)?,
             Base::Values(values) => base.copy_from_slice(values),
-            Base::Folded(parts) => fold(parts, tensors, &mut base)?,
+            Base::Folded(parts) => fold(parts, &mut tensors, &mut base)?,
+        }
+        if !tensors.has_seen {
+            add(&mut found.folded, &weight.name, count(&base));
         }
         let mut ordered = vec![0.0; weight.shape.iter().product()];
         recipe.order.apply(&base, &mut ordered);
@@ -60,14 +76,19 @@ pub fn pack_cuda(
                 }
             }
             Element::F16 => {
+                let mut infinite = 0;
                 for (out, x) in out.chunks_exact_mut(2).zip(&ordered) {
-                    out.copy_from_slice(&half::f16::from_f32(*x).to_le_bytes());
+                    let rounded = half::f16::from_f32(*x);
+                    infinite += usize::from(x.is_finite() && rounded.is_infinite());
+                    out.copy_from_slice(&rounded.to_le_bytes());
                 }
+                add(&mut found.rounded, &weight.name, infinite);
             }
         }
         progress(end, planned.program.weight_bytes);
     }
-    Ok(())
+    found.given = tensors.given();
+    Ok(found)
 }
 
 /// Makes one weight.

@@ -8,6 +8,7 @@ mod eval;
 #[cfg(target_os = "linux")]
 mod memory;
 mod run;
+mod warnings;
 
 use std::path::Path;
 use std::process::{Command, Stdio};

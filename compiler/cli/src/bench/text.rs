@@ -11,7 +11,7 @@ use crate::terminal::EMPHASIS;
 
 /// Draws one table of all batches, and on a GPU one of the launches of each.
 pub(super) fn draw(measured: &Measured) -> String {
-    let Measured { network, device, precision, bounds_of, iterations, warm_up, seed, batches } = measured;
+    let Measured { network, device, precision, bounds_of, iterations, warm_up, seed, batches, warnings: _ } = measured;
     let runs = if *iterations == 1 { "run" } else { "runs" };
     let mut out = format!("{EMPHASIS}{network}{EMPHASIS:#} on {device}, {precision}: ");
     let _ = writeln!(out, "{iterations} {runs} after {warm_up}, random inputs of seed {seed}\n");

@@ -23,6 +23,7 @@ use super::options::Target;
 use crate::failure::Failure;
 use crate::model::packed;
 use crate::plan::launches;
+use crate::warnings::Warnings;
 use crate::{progress, terminal, toolchain};
 
 /// What PTX is made for: the first architecture that the kernels run on.
@@ -76,7 +77,10 @@ pub(super) fn compile(checked: &Checked, request: &Request<'_>) -> Result<Compil
             let network = network(checked, plan)?;
             manifest = Manifest::new(name, "cuda", kwc_program::cuda::FORMAT_VERSION);
             manifest.options = options(plan, architectures);
-            let weights = request.weights.map(|path| open(checked, path, request.state)).transpose()?;
+            let weights = request
+                .weights
+                .map(|path| Ok::<_, Failure>((path, open(checked, path, request.state)?)))
+                .transpose()?;
             let code = code(&network, architectures, request)?;
             let cubins: Vec<String> = code.cubins.iter().map(|(architecture, _)| architecture.clone()).collect();
             let form = CodeForm::Files { ptx: code.ptx.is_some(), cubins: &cubins };
@@ -90,8 +94,11 @@ pub(super) fn compile(checked: &Checked, request: &Request<'_>) -> Result<Compil
                 files.insert(cubin_file(&architecture), Content::Bytes(cubin));
             }
             manifest.nvrtc = code.compiler;
-            if let Some(mut checkpoint) = weights {
-                files.insert(WEIGHTS.to_owned(), Content::Weights(Box::new(packed(&network, &mut checkpoint)?)));
+            if let Some((path, mut checkpoint)) = weights {
+                let mut warnings = Warnings::default();
+                let weights = packed(&network, path, &mut checkpoint, &mut warnings)?;
+                manifest.warnings = warnings.messages().to_vec();
+                files.insert(WEIGHTS.to_owned(), Content::Weights(Box::new(weights)));
             }
             insert(&mut files, SOURCE_FILE, network.source);
         }

@@ -32,6 +32,9 @@ pub(super) struct Manifest {
     pub(super) options: BTreeMap<String, String>,
     /// What compiled the kernels; `None` where nothing did.
     pub(super) nvrtc: Option<Compiler>,
+    /// What was warned of when the weights were packed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) warnings: Vec<String>,
     /// SHA-256 of every other file.
     pub(super) files: BTreeMap<String, String>,
 }
@@ -61,6 +64,7 @@ impl Manifest {
             target: target.to_owned(),
             options: BTreeMap::new(),
             nvrtc: None,
+            warnings: Vec::new(),
             files: BTreeMap::new(),
         }
     }

@@ -19,6 +19,7 @@ use crate::model::{Device, Model, ModelArguments, Precision};
 use crate::output::Output;
 use crate::spec::SpecArguments;
 use crate::terminal::{self, Format};
+use crate::warnings::Warnings;
 use crate::{progress, smooth};
 use compare::Comparison;
 
@@ -95,6 +96,8 @@ struct Report {
     outputs: Vec<RangedOutput>,
     /// In the order in which they run; errors of earlier layers are in those of later ones.
     layers: Vec<Comparison>,
+    /// Of weights.
+    warnings: Warnings,
 }
 
 /// An output, all samples of which were computed in batches of one size.
@@ -132,8 +135,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Precision::F16 => ("f16", TOLERANCES.1),
     };
     let tolerance = arguments.tolerance.unwrap_or(tolerance);
-    let outputs = outputs(&arguments.model, device, &checked, samples, &inputs)?;
-    let layers = layers(&arguments.model, device, &checked, samples, &inputs)?;
+    let mut warnings = Warnings::default();
+    let outputs = outputs(&arguments.model, device, &checked, samples, &inputs, &mut warnings)?;
+    let layers = layers(&arguments.model, device, &checked, samples, &inputs, &mut warnings)?;
     let right = outputs.iter().all(|output| output.comparison.relative_error <= tolerance);
     let report = Report {
         kwc: env!("CARGO_PKG_VERSION"),
@@ -145,6 +149,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         right,
         outputs,
         layers,
+        warnings,
     };
     if let Some(file) = &report_file {
         let text = terminal::json(&report)?;
@@ -183,10 +188,11 @@ fn outputs(
     checked: &Checked,
     samples: usize,
     inputs: &[Vec<f32>],
+    warnings: &mut Warnings,
 ) -> Result<Vec<RangedOutput>, Failure> {
     // The GPU first: a machine without one says so at once.
-    let mut gpu = model.open_on(device, checked, &[], samples)?.load()?;
-    let mut cpu = model.open_on(Device::Cpu, checked, &[], samples)?.load()?;
+    let mut gpu = model.open_on(device, checked, &[], samples)?.load(warnings)?;
+    let mut cpu = model.open_on(Device::Cpu, checked, &[], samples)?.load(warnings)?;
     cpu.run(samples, inputs.to_vec())?;
     let half = half(model);
     let mut outputs = Vec::new();
@@ -228,10 +234,11 @@ fn layers(
     checked: &Checked,
     samples: usize,
     inputs: &[Vec<f32>],
+    warnings: &mut Warnings,
 ) -> Result<Vec<Comparison>, Failure> {
     let paths = modules(checked.network());
-    let mut gpu = model.open_on(device, checked, &paths, 1)?.load()?;
-    let mut cpu = model.open_on(Device::Cpu, checked, &paths, 1)?.load()?;
+    let mut gpu = model.open_on(device, checked, &paths, 1)?.load(warnings)?;
+    let mut cpu = model.open_on(Device::Cpu, checked, &paths, 1)?.load(warnings)?;
     let mut comparisons: Vec<Comparison> =
         cpu.ports().1.iter().map(|port| Comparison::new(port.name, port.shape, half(model))).collect();
     let bar = progress::bar("Comparing layers", samples);

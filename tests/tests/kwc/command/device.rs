@@ -13,12 +13,12 @@ use crate::vgpu::{Run, Vgpu, nvrtc};
 use safetensors::tensor::Dtype;
 
 /// A virtual GPU and an NVRTC; what one command compiles, the next one of the same folder finds.
-fn vgpu(folder: &Path) -> Vgpu {
+pub(super) fn vgpu(folder: &Path) -> Vgpu {
     Vgpu::new().variable("KWC_NVRTC", nvrtc().path()).variable("XDG_CACHE_HOME", folder.join("cache"))
 }
 
 /// Runs the command on a GPU. Files of the folder are written `@name`.
-fn on(gpu: Vgpu, folder: &Path, arguments: &str) -> Run {
+pub(super) fn on(gpu: Vgpu, folder: &Path, arguments: &str) -> Run {
     let place = |word: &str| match word.strip_prefix('@') {
         Some(name) => folder.join(name).display().to_string(),
         None => word.to_owned(),
@@ -28,7 +28,7 @@ fn on(gpu: Vgpu, folder: &Path, arguments: &str) -> Run {
 }
 
 #[track_caller]
-fn json(run: &Run) -> Value {
+pub(super) fn json(run: &Run) -> Value {
     serde_json::from_str(&run.stdout).unwrap_or_else(|e| panic!("{e}: {}\n{}", run.stdout, run.stderr))
 }
 

@@ -195,12 +195,15 @@ fn images_are_classified() {
     std::fs::write(folder.path().join("pixels.yaml"), spec).unwrap();
     let arguments = "run pixels.yaml --weights w.safetensors --input red.jpg green.jpg";
     let json = kwc(folder.path(), &format!("{arguments} --format json")).assert_ok().json();
-    assert_eq!(json[0]["image"], "red.jpg");
-    assert_eq!((&json[0]["best"][0]["label"], &json[0]["best"][0]["class"]), (&"red".into(), &0.into()));
-    assert_eq!(json[1]["best"][0]["label"], "green");
+    assert_eq!(json["images"][0]["image"], "red.jpg");
+    assert_eq!(
+        (&json["images"][0]["best"][0]["label"], &json["images"][0]["best"][0]["class"]),
+        (&"red".into(), &0.into())
+    );
+    assert_eq!(json["images"][1]["best"][0]["label"], "green");
     // Sums over 9 pixels of 1 / 9, then the bias: 1.5, 0, -0.5. JPEG moves red by a level or two.
     let expected = 1.5_f64.exp() / (1.5_f64.exp() + 1.0 + (-0.5_f64).exp());
-    let got = json[0]["best"][0]["probability"].as_f64().unwrap();
+    let got = json["images"][0]["best"][0]["probability"].as_f64().unwrap();
     assert!((got - expected).abs() < 0.01, "{got} instead of {expected}");
     insta::assert_snapshot!("run_images", kwc(folder.path(), arguments).assert_ok().stdout);
 }

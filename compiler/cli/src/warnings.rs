@@ -1,0 +1,102 @@
+//! What a verb warns of: numbers that are none, or too large for the precision.
+
+use std::path::Path;
+
+use kwc_compiler::weights::{Count, NotFinite};
+use serde::Serialize;
+
+use crate::terminal;
+
+/// Tensors that a warning names.
+const NAMED: usize = 4;
+
+/// A way out where f16 is too narrow.
+const PRECISION: &str = "use `--precision f32`";
+
+/// What a network that runs in either precision may have gone wrong by; said on standard error when it is found, and kept
+/// for results in JSON.
+#[derive(Debug, Default, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Warnings(Vec<String>);
+
+impl Warnings {
+    /// Their messages.
+    pub(crate) fn messages(&self) -> &[String] {
+        &self.0
+    }
+
+    /// Warns, once.
+    pub(crate) fn push(&mut self, message: String, hint: &str) {
+        if !self.0.contains(&message) {
+            terminal::warning(&message, hint);
+            self.0.push(message);
+        }
+    }
+
+    /// Warns of weights that are not finite, in a checkpoint or once packed.
+    pub(crate) fn weights(&mut self, path: &Path, found: &NotFinite) {
+        let NotFinite { given, folded, rounded } = found;
+        let path = path.display();
+        if !given.is_empty() {
+            self.push(
+                format!("{path}: {}, values of which are infinite or not a number: {}", tensors(given), names(given)),
+                "what the network computes with them is not a number either: export the weights again, or train again \
+                 from before they were lost",
+            );
+        }
+        if !folded.is_empty() {
+            self.push(
+                format!(
+                    "{path}: {}, values of which are infinite or not a number once norms are folded: {}",
+                    tensors(folded),
+                    names(folded)
+                ),
+                "look at the norms' `running_var`, which must not be negative, and `weight`",
+            );
+        }
+        if !rounded.is_empty() {
+            self.push(
+                format!(
+                    "{path}: {}, values of which are infinite in f16, whose largest is 65504: {}",
+                    tensors(rounded),
+                    names(rounded)
+                ),
+                PRECISION,
+            );
+        }
+    }
+
+    /// Warns of outputs that are not finite: `values` of `all` of the tensor `name`, of a network in `f16` or not.
+    pub(crate) fn output(&mut self, name: &str, values: usize, all: usize, is_half: bool) {
+        if values > 0 {
+            let hint = if is_half {
+                "f16 holds nothing above 65504: use `--precision f32`; `kwc verify` shows in which layer it begins"
+            } else {
+                "look for such values in the inputs and the weights"
+            };
+            self.push(format!("`{name}`: {values} of {all} values are infinite or not a number"), hint);
+        }
+    }
+}
+
+fn tensors(counts: &[Count]) -> String {
+    if counts.len() == 1 { "a tensor".to_owned() } else { format!("{} tensors", counts.len()) }
+}
+
+/// The first few by name.
+fn names(counts: &[Count]) -> String {
+    let named = counts.iter().take(NAMED).map(|Count { name, values }| {
+        let values = if *values == 1 { "1 value".to_owned() } else { format!("{values} values") };
+        format!("`{}` ({values})", name.escape_debug())
+    });
+    let mut text = named.collect::<Vec<_>>().join(", ");
+    if counts.len() > NAMED {
+        text.push_str(&format!(" and {} more", counts.len() - NAMED));
+    }
+    text
+}
+
+/// How many of some values are not finite.
+pub(crate) fn not_finite(values: &[f32]) -> usize {
+    values.iter().filter(|x| !x.is_finite()).count()
+}

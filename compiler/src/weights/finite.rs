@@ -1,0 +1,70 @@
+//! Which weights are not finite: in a checkpoint, or once they are packed.
+
+use std::collections::BTreeMap;
+
+use super::{Error, Tensors};
+
+/// Weights with values that are infinite or no number. A network that has them runs, but hardly as it was meant to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NotFinite {
+    /// Tensors of the checkpoint that have such values.
+    pub given: Vec<Count>,
+    /// Packed weights that have such values though no tensor that they are made of has: folding made them.
+    pub folded: Vec<Count>,
+    /// Packed weights with values that are finite in `f32` and infinite in `f16`.
+    pub rounded: Vec<Count>,
+}
+
+/// How many values of a tensor are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// The tensor.
+    pub name: String,
+    /// Values, at least 1.
+    pub values: usize,
+}
+
+/// Adds a tensor, unless nothing of it is meant or it is there already.
+pub(super) fn add(counts: &mut Vec<Count>, name: &str, values: usize) {
+    if values > 0 && counts.iter().all(|count| count.name != name) {
+        counts.push(Count { name: name.to_owned(), values });
+    }
+}
+
+/// How many values are not finite.
+pub(super) fn count(values: &[f32]) -> usize {
+    values.iter().filter(|x| !x.is_finite()).count()
+}
+
+/// Tensors, and what was seen in them that isn't finite.
+pub(super) struct Watched<'t> {
+    tensors: &'t mut dyn Tensors,
+    /// By tensor and the start of what was read.
+    seen: BTreeMap<String, BTreeMap<usize, usize>>,
+    /// Whether anything was seen since this was last set to `false`.
+    pub(super) has_seen: bool,
+}
+
+impl<'t> Watched<'t> {
+    pub(super) fn new(tensors: &'t mut dyn Tensors) -> Self {
+        Self { tensors, seen: BTreeMap::new(), has_seen: false }
+    }
+
+    /// All tensors in which something was seen.
+    pub(super) fn given(self) -> Vec<Count> {
+        let counts = self.seen.into_iter().map(|(name, parts)| Count { name, values: parts.values().sum() });
+        counts.collect()
+    }
+}
+
+impl Tensors for Watched<'_> {
+    fn read(&mut self, name: &str, start: usize, out: &mut [f32]) -> Result<(), Error> {
+        self.tensors.read(name, start, out)?;
+        let values = count(out);
+        if values > 0 {
+            self.has_seen = true;
+            self.seen.entry(name.to_owned()).or_default().insert(start, values);
+        }
+        Ok(())
+    }
+}
