@@ -18,11 +18,19 @@ pub(crate) struct SpecArguments {
 }
 
 /// Parameters set on the command line.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Settings {
     /// Set a parameter of the network, as in `--set classes=10`; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
     pub(crate) set: Vec<Setting>,
+}
+
+impl Settings {
+    /// Adds parameters that were not set.
+    pub(crate) fn complete(&mut self, known: impl Iterator<Item = Setting>) {
+        let known: Vec<Setting> = known.filter(|known| self.set.iter().all(|given| given.name != known.name)).collect();
+        self.set.extend(known);
+    }
 }
 
 impl SpecArguments {

@@ -1,5 +1,7 @@
 //! The options that say what to plan for.
 
+use std::collections::BTreeMap;
+
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 use kwc_compiler::plan::cuda::{self, GPUS, Gpu};
@@ -16,7 +18,7 @@ pub(crate) enum TargetName {
 }
 
 /// What a plan for CUDA should be like.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct CudaArguments {
     /// Type of activations, kernels and warehouses on CUDA devices [default: f16]
     #[arg(long, value_enum, value_name = "TYPE")]
@@ -41,6 +43,27 @@ impl CudaArguments {
             gpu: self.gpu.as_deref().and_then(Gpu::named).unwrap_or(defaults.gpu),
             ..defaults
         }
+    }
+
+    /// The same with what was not given taken from options by their names.
+    ///
+    /// # Errors
+    /// One of them isn't known.
+    pub(crate) fn completed(&self, options: &BTreeMap<String, String>) -> Result<Self, String> {
+        let unknown =
+            |name: &str, value: &str| format!("its option `{name}` is `{value}`, which this version does not know");
+        let option = |name: &'static str| options.get(name).map(|value| (name, value.as_str()));
+        let precision =
+            || option("precision").map(|(name, v)| Precision::from_str(v, false).map_err(|_| unknown(name, v)));
+        let max_batch = || option("max-batch").map(|(name, v)| v.parse().map_err(|_| unknown(name, v)));
+        let gpu = || {
+            option("gpu").map(|(name, v)| Gpu::named(v).map(|gpu| gpu.name.to_owned()).ok_or_else(|| unknown(name, v)))
+        };
+        Ok(Self {
+            precision: self.precision.map(Ok).or_else(precision).transpose()?,
+            max_batch: self.max_batch.map(Ok).or_else(max_batch).transpose()?,
+            gpu: self.gpu.clone().map(Ok).or_else(gpu).transpose()?,
+        })
     }
 
     /// The options, and whether each was given.

@@ -1,7 +1,7 @@
 //! From a network to the files of its folder.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kwc_compiler::check::Checked;
 use kwc_compiler::emit::cuda::{PTX_FILE, SOURCE_FILE, cubin_file};
@@ -13,6 +13,7 @@ use kwc_compiler::state;
 use kwc_compiler::weights::{Checkpoint, matching};
 use kwc_nvrtc::{Code, Nvrtc};
 use kwc_program::cuda::Precision;
+use kwc_runtime::cuda::PackedWeights;
 use rayon::prelude::*;
 
 use super::content::Content;
@@ -30,7 +31,7 @@ use crate::{progress, terminal, toolchain};
 const PTX_TARGET: &str = "compute_80";
 
 /// Name of the file of packed weights.
-const WEIGHTS: &str = "weights.safetensors";
+pub(super) const WEIGHTS: &str = "weights.safetensors";
 
 /// What is to be compiled, besides the network.
 pub(super) struct Request<'a> {
@@ -38,6 +39,8 @@ pub(super) struct Request<'a> {
     pub(super) settings: &'a [Setting],
     pub(super) weights: Option<&'a Path>,
     pub(super) state: Option<&'a str>,
+    /// Whether packed weights that are in the folder may go.
+    pub(super) drop_weights: bool,
     /// The folder of the runtime's sources, as seen from the result's.
     pub(super) runtime: Option<String>,
     /// What the folder says of itself.
@@ -51,36 +54,59 @@ pub(super) struct Compilation {
     pub(super) files: Files,
     /// Files of an earlier compile that this one doesn't make.
     pub(super) stale: Vec<String>,
+    /// Whether the packed weights are those of an earlier compile.
+    pub(super) has_kept_weights: bool,
+}
+
+/// A manifest that has the options and no files yet.
+pub(super) fn described(checked: &Checked, request: &Request<'_>) -> Manifest {
+    let name = &checked.network().name;
+    let mut manifest = match request.options {
+        Target::Cpu => Manifest::new(name, "cpu", kwc_program::FORMAT_VERSION),
+        Target::Cuda { plan, architectures } => {
+            let mut manifest = Manifest::new(name, "cuda", kwc_program::cuda::FORMAT_VERSION);
+            manifest.options = options(plan, architectures);
+            manifest
+        }
+    };
+    for setting in request.settings {
+        manifest.set(setting);
+    }
+    if let Some(runtime) = &request.runtime {
+        manifest.options.insert(manifest::RUNTIME.to_owned(), runtime.clone());
+    }
+    manifest
 }
 
 /// Compiles a network.
 ///
 /// # Errors
-/// What is wrong with the weights, or with NVRTC where there is one.
+/// What is wrong with the weights, or with NVRTC where there is one; packed weights in the folder that would go.
 pub(super) fn compile(checked: &Checked, request: &Request<'_>) -> Result<Compilation, Failure> {
-    let name = &checked.network().name;
     let mut files = Files::new();
-    let mut manifest;
+    let mut manifest = described(checked, request);
+    let mut has_kept_weights = false;
     match request.options {
         Target::Cpu => {
             if let Some(weights) = request.weights {
                 return Err(Failure::file(weights, "weights are packed for the target `cuda` only")
                     .hint("on the CPU, `kwc run` and `kwc eval` read checkpoints themselves"));
             }
+            if packed_before(request).is_some() {
+                return Err(lost(request, "they are for the target `cuda`"));
+            }
             let planned = plan::plan(checked, &plan::Options::default()).map_err(|e| Failure::input(e.to_string()))?;
-            manifest = Manifest::new(name, "cpu", kwc_program::FORMAT_VERSION);
             generate(&Generated::Cpu(&planned.program), request, &mut files)?;
             insert(&mut files, "plan.txt", launches::partition_text(checked));
             insert(&mut files, "plan.json", launches::partition_json(checked)?);
         }
         Target::Cuda { plan, architectures } => {
             let network = network(checked, plan)?;
-            manifest = Manifest::new(name, "cuda", kwc_program::cuda::FORMAT_VERSION);
-            manifest.options = options(plan, architectures);
             let weights = request
                 .weights
                 .map(|path| Ok::<_, Failure>((path, open(checked, path, request.state)?)))
                 .transpose()?;
+            let kept = kept_weights(&network, request)?;
             let code = code(&network, architectures, request)?;
             let cubins: Vec<String> = code.cubins.iter().map(|(architecture, _)| architecture.clone()).collect();
             let form = CodeForm::Files { ptx: code.ptx.is_some(), cubins: &cubins };
@@ -94,6 +120,11 @@ pub(super) fn compile(checked: &Checked, request: &Request<'_>) -> Result<Compil
                 files.insert(cubin_file(&architecture), Content::Bytes(cubin));
             }
             manifest.nvrtc = code.compiler;
+            if let Some((weights, warnings)) = kept {
+                manifest.warnings = warnings;
+                files.insert(WEIGHTS.to_owned(), Content::Weights(Box::new(weights)));
+                has_kept_weights = true;
+            }
             if let Some((path, mut checkpoint)) = weights {
                 let mut warnings = Warnings::default();
                 let weights = packed(&network, path, &mut checkpoint, &mut warnings)?;
@@ -103,9 +134,6 @@ pub(super) fn compile(checked: &Checked, request: &Request<'_>) -> Result<Compil
             insert(&mut files, SOURCE_FILE, network.source);
         }
     }
-    for Setting { name, value } in request.settings {
-        manifest.options.insert(format!("set {name}"), value.clone());
-    }
     for (name, content) in &files {
         let hash = content.sha256().map_err(|e| Failure::input(format!("{name} can't be hashed: {e}")))?;
         manifest.files.insert(name.clone(), hash);
@@ -114,7 +142,35 @@ pub(super) fn compile(checked: &Checked, request: &Request<'_>) -> Result<Compil
     let made_before = request.earlier.iter().flat_map(|earlier| earlier.files.keys());
     let stale = made_before.filter(|name| !files.contains_key(*name) && request.folder.join(name).is_file());
     let stale = stale.cloned().collect();
-    Ok(Compilation { files, stale })
+    Ok(Compilation { files, stale, has_kept_weights })
+}
+
+/// The packed weights that an earlier compile left in the folder, if this one does not replace them and may not remove them;
+/// and that compile's manifest.
+fn packed_before<'r>(request: &'r Request<'_>) -> Option<(PathBuf, &'r Manifest)> {
+    let earlier = request.earlier.as_ref().filter(|earlier| earlier.files.contains_key(WEIGHTS))?;
+    let path = request.folder.join(WEIGHTS);
+    (request.weights.is_none() && !request.drop_weights && path.is_file()).then_some((path, earlier))
+}
+
+/// The packed weights of the folder that stay, and what was warned of them.
+///
+/// # Errors
+/// They are not those of this network and these options, or can't be read.
+fn kept_weights(network: &CudaNetwork, request: &Request<'_>) -> Result<Option<(PackedWeights, Vec<String>)>, Failure> {
+    let Some((path, earlier)) = packed_before(request) else { return Ok(None) };
+    let weights = PackedWeights::read(&path).map_err(|e| lost(request, &e.to_string()))?;
+    let program = &network.planned.program;
+    if weights.weights_id() != program.weights_id || weights.bytes().len() != program.weight_bytes {
+        return Err(lost(request, "they were packed for another spec or other options"));
+    }
+    Ok(Some((weights, earlier.warnings.clone())))
+}
+
+/// Packed weights in the folder can't stay.
+fn lost(request: &Request<'_>, why: &str) -> Failure {
+    Failure::file(&request.folder.join(WEIGHTS), format!("these packed weights would be lost: {why}"))
+        .hint("pack them again with `--weights FILE`, remove them with `--drop-weights`, or compile to another folder")
 }
 
 /// Plans a network for CUDA and writes its kernels.

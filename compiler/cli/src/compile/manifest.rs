@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Component, Path};
 
+use kwc_compiler::pipeline::Setting;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
@@ -11,6 +12,12 @@ use crate::terminal;
 
 /// Name of the file.
 pub(super) const FILE: &str = "manifest.json";
+
+/// Name of the option that says where the runtime's crate is.
+pub(super) const RUNTIME: &str = "runtime";
+
+/// What comes before the name of a parameter in the name of an option.
+const SET: &str = "set ";
 
 /// Version of this format.
 const FORMAT: u32 = 1;
@@ -93,6 +100,35 @@ impl Manifest {
             Some(name) => Err(foreign(format!("it names `{name}`, which is not below the folder"))),
             None => Ok(Some(manifest)),
         }
+    }
+
+    /// Notes a parameter of the spec that was set.
+    pub(super) fn set(&mut self, Setting { name, value }: &Setting) {
+        self.options.insert(format!("{SET}{name}"), value.clone());
+    }
+
+    /// Parameters of the spec that were set.
+    pub(super) fn settings(&self) -> impl Iterator<Item = Setting> {
+        self.options.iter().filter_map(|(name, value)| {
+            Some(Setting { name: name.strip_prefix(SET)?.to_owned(), value: value.clone() })
+        })
+    }
+
+    /// What this was compiled with that another wasn't, a few words for each option.
+    pub(super) fn different_options(&self, other: &Self) -> Vec<String> {
+        if self.target != other.target {
+            return vec![format!("compiled for the target {}, not {}", self.target, other.target)];
+        }
+        let option = |name: &str, value: &str| match name.strip_prefix(SET) {
+            Some(parameter) => format!("--set {parameter}={value}"),
+            None => format!("--{name} {value}"),
+        };
+        let changed = other.options.iter().filter_map(|(name, value)| match self.options.get(name) {
+            Some(known) if known == value => None,
+            Some(known) => Some(format!("compiled with {}, not {value}", option(name, known))),
+            None => Some(format!("compiled without {}", option(name, value))),
+        });
+        changed.collect()
     }
 
     /// Its text.

@@ -1,16 +1,17 @@
 //! What to compile for.
 
-use clap::Args;
+use clap::{Args, ValueEnum as _};
 use kwc_compiler::plan::cuda;
 
+use super::manifest::Manifest;
 use crate::target::{self, CudaArguments, TargetName};
 
 /// Options that name a target.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct TargetArguments {
-    /// What to compile for
-    #[arg(long, value_enum, default_value_t = TargetName::Cuda)]
-    target: TargetName,
+    /// What to compile for [default: cuda]
+    #[arg(long, value_enum)]
+    target: Option<TargetName>,
 
     #[command(flatten)]
     cuda: CudaArguments,
@@ -40,9 +41,32 @@ pub(super) enum Target {
 }
 
 impl TargetArguments {
+    /// The same with what was not given taken from a manifest.
+    ///
+    /// # Errors
+    /// Something in the manifest isn't known.
+    pub(super) fn completed(&self, manifest: &Manifest) -> Result<Self, String> {
+        let known = TargetName::from_str(&manifest.target, false)
+            .map_err(|_| format!("its target is `{}`, which this version does not know", manifest.target))?;
+        let target = self.target.unwrap_or(known);
+        if target != known || target == TargetName::Cpu {
+            return Ok(Self { target: Some(target), ..self.clone() });
+        }
+        let architectures = || -> Result<_, String> {
+            let Some(names) = manifest.options.get("arch") else { return Ok(None) };
+            let names = names.split(',').filter(|name| !name.is_empty()).map(architecture);
+            names.collect::<Result<_, _>>().map(Some).map_err(|e| format!("its option `arch` is wrong: {e}"))
+        };
+        Ok(Self {
+            target: Some(target),
+            cuda: self.cuda.completed(&manifest.options)?,
+            arch: self.arch.clone().map_or_else(architectures, |given| Ok(Some(given)))?,
+        })
+    }
+
     /// The target. Options of another one end the process as other wrong command lines do.
     pub(super) fn options(&self) -> Target {
-        match self.target {
+        match self.target.unwrap_or(TargetName::Cuda) {
             TargetName::Cpu => {
                 let options = self.cuda.given().into_iter().chain([("--arch", self.arch.is_some())]);
                 target::refuse(options, "the target is `cpu`");

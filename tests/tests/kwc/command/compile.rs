@@ -204,6 +204,105 @@ fn packed_weights_are_those_of_the_program() {
 }
 
 #[test]
+fn packed_weights_stay_where_they_fit_and_are_not_lost_where_they_do_not() {
+    let folder = folder_with("tiny.yaml", TINY);
+    kwc(folder.path(), "init tiny.yaml -o w.safetensors --seed 1");
+    let compile = "compile tiny.yaml -o net --arch sm_80";
+    kwc_without_nvrtc(folder.path(), &format!("{compile} --weights w.safetensors"));
+    let net = folder.path().join("net");
+    let packed = fs::read(net.join("weights.safetensors")).unwrap();
+    let written = modified(&net.join("weights.safetensors"));
+
+    // Other architectures and a spec with a comment more make the same weights.
+    fs::write(folder.path().join("tiny.yaml"), format!("{TINY}# a comment\n")).unwrap();
+    let again = kwc_without_nvrtc(folder.path(), &format!("{compile},sm_90"));
+    assert_eq!(again.code, Some(0), "{}", again.text());
+    assert!(again.stdout.contains("weights.safetensors  unchanged, packed by an earlier compile"), "{}", again.text());
+    assert_eq!(modified(&net.join("weights.safetensors")), written);
+    let manifest = read_json(&net.join("manifest.json"));
+    assert_eq!(manifest["files"]["weights.safetensors"], kwc_compiler::hash::of(&packed));
+    let checked = kwc_without_nvrtc(folder.path(), "compile tiny.yaml -o net --check");
+    assert_eq!(checked.stdout, "net: up to date\n", "{}", checked.text());
+
+    // Another precision, other layers, another target: they would be lost, so nothing changes.
+    let before: Vec<_> = files(&net).into_iter().map(|name| fs::read(net.join(name)).unwrap()).collect();
+    for options in
+        ["--precision f32", "--set classes=3", "--target cpu", "--target cpu --check", "--set classes=3 --check"]
+    {
+        let refused = kwc_without_nvrtc(folder.path(), &format!("compile tiny.yaml -o net {options}"));
+        let error = &refused.assert_wrong_input().stderr;
+        assert!(error.contains("net/weights.safetensors: these packed weights would be lost"), "{}", refused.text());
+        assert!(error.contains("`--weights FILE`") && error.contains("`--drop-weights`"), "{}", refused.text());
+        let after: Vec<_> = files(&net).into_iter().map(|name| fs::read(net.join(name)).unwrap()).collect();
+        assert!(before == after, "{options}");
+    }
+    let damaged = [&packed[..packed.len() - 1], &[packed[packed.len() - 1] ^ 1]].concat();
+    fs::write(net.join("weights.safetensors"), damaged).unwrap();
+    let refused = kwc_without_nvrtc(folder.path(), compile);
+    assert!(refused.assert_wrong_input().stderr.contains("damaged"), "{}", refused.text());
+
+    let dropped = kwc_without_nvrtc(folder.path(), "compile tiny.yaml -o net --set classes=3 --drop-weights");
+    assert!(dropped.stdout.contains("weights.safetensors  removed"), "{}", dropped.text());
+    assert!(!net.join("weights.safetensors").exists());
+    // What is gone already is not lost.
+    kwc_without_nvrtc(folder.path(), &format!("{compile} --weights w.safetensors"));
+    fs::remove_file(net.join("weights.safetensors")).unwrap();
+    assert_eq!(kwc_without_nvrtc(folder.path(), compile).code, Some(0));
+    assert_eq!(kwc(folder.path(), "compile tiny.yaml --weights w.safetensors --drop-weights").code, Some(2));
+}
+
+#[test]
+fn a_check_takes_what_is_not_given_from_the_folder() {
+    let folder = folder_with("tiny.yaml", TINY);
+    let runtime = folder.path().join("runtime");
+    fs::create_dir(&runtime).unwrap();
+    fs::write(runtime.join("Cargo.toml"), "").unwrap();
+    kwc(folder.path(), "init tiny.yaml -o w.safetensors --set classes=3");
+    let made = kwc(
+        folder.path(),
+        "compile tiny.yaml --set classes=3 --precision f32 --max-batch 4 --gpu l4 --arch sm_89 --runtime runtime \
+         --weights w.safetensors",
+    );
+    made.assert_ok();
+    assert_eq!(kwc(folder.path(), "compile tiny.yaml --check").assert_ok().stdout, "compiled/tiny: up to date\n");
+    kwc(folder.path(), "compile tiny.yaml -o compiled/tiny --check --max-batch 4 --set classes=3").assert_ok();
+
+    for (options, lines) in [
+        (
+            "--max-batch 8",
+            ["compiled/tiny: compiled with --max-batch 4, not 8", "compiled/tiny/manifest.json: different"],
+        ),
+        (
+            "--arch sm_80",
+            ["compiled/tiny: compiled with --arch sm_89, not sm_80", "compiled/tiny/kernels.sm_80.cubin: missing"],
+        ),
+    ] {
+        let checked = kwc(folder.path(), &format!("compile tiny.yaml --check {options}"));
+        checked.assert_wrong_input();
+        let found: Vec<&str> = checked.stdout.lines().collect();
+        assert!(lines.iter().all(|line| found.contains(line)), "{}", checked.text());
+        assert!(checked.stderr.contains("from what this would write"), "{}", checked.text());
+    }
+    // With weights that then don't fit, and with another target.
+    let checked = kwc(folder.path(), "compile tiny.yaml --check --set classes=10");
+    assert!(checked.assert_wrong_input().stderr.contains("would be lost"), "{}", checked.text());
+    assert_eq!(checked.stdout, "compiled/tiny: compiled with --set classes=3, not 10\n");
+    let checked = kwc(folder.path(), "compile tiny.yaml --check --target cpu --drop-weights");
+    checked.assert_wrong_input();
+    assert!(checked.stdout.starts_with("compiled/tiny: compiled for the target cuda, not cpu\n"), "{}", checked.text());
+
+    let manifest = folder.path().join("compiled/tiny/manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replace("\"l4\"", "\"voodoo\"")).unwrap();
+    let checked = kwc(folder.path(), "compile tiny.yaml --check");
+    assert!(checked.assert_wrong_input().stderr.contains("its option `gpu` is `voodoo`"), "{}", checked.text());
+    fs::write(&manifest, text).unwrap();
+    kwc(folder.path(), "compile tiny.yaml -o cpu --target cpu").assert_ok();
+    kwc(folder.path(), "compile tiny.yaml -o cpu --check").assert_ok();
+    assert_eq!(kwc(folder.path(), "compile tiny.yaml -o cpu --check --precision f16").code, Some(2));
+}
+
+#[test]
 fn stages_are_printed() {
     let folder = folder_with("tiny.yaml", TINY);
     let emit = |arguments: &str| kwc(folder.path(), &format!("compile tiny.yaml --emit {arguments}"));
