@@ -11,9 +11,6 @@ use crate::terminal::{self, EMPHASIS, Format};
 /// How to get NVRTC.
 pub(crate) const HINT: &str = "`kwc toolchain --fetch` gets it; or install it (`pip install nvidia-cuda-nvrtc`), or set KWC_NVRTC to the library or its folder";
 
-/// Architectures that are asked about.
-const ARCHITECTURES: [&str; 8] = ["sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_100", "sm_103", "sm_120"];
-
 /// A kernel, for asking.
 const KERNEL: &str = "extern \"C\" __global__ void nothing() {}";
 
@@ -49,8 +46,8 @@ struct Compiler {
     version: String,
     /// The version of PTX that it writes; kernels ask for less.
     ptx: Option<String>,
-    /// Those of the known architectures that it makes machine code for.
-    architectures: Vec<&'static str>,
+    /// All architectures that it makes machine code for; null where it doesn't say.
+    architectures: Option<Vec<String>>,
 }
 
 /// The first device, or why there is none.
@@ -74,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         (result, _) => Some(result.map_err(|error| failure(&error))?),
     };
-    let toolchain = Toolchain { nvrtc: found.as_ref().map(ask), driver: driver() };
+    let toolchain = Toolchain { nvrtc: found.as_ref().map(ask).transpose()?, driver: driver() };
     match arguments.format {
         Format::Json => terminal::print_json(&toolchain)?,
         Format::Text => terminal::print(&text(&toolchain))?,
@@ -104,7 +101,10 @@ pub(crate) fn failure(error: &kwc_nvrtc::Error) -> Failure {
 }
 
 /// Has an NVRTC say what it can do.
-fn ask(nvrtc: &Nvrtc) -> Compiler {
+///
+/// # Errors
+/// It fails to.
+fn ask(nvrtc: &Nvrtc) -> Result<Compiler, Failure> {
     let (major, minor) = nvrtc.version();
     let ptx = match nvrtc.compile(KERNEL, "nothing.cu", &Options::new("compute_80")) {
         Ok(output) => match output.code {
@@ -113,13 +113,14 @@ fn ask(nvrtc: &Nvrtc) -> Compiler {
         },
         Err(_) => None,
     };
-    let makes = |architecture: &&'static str| nvrtc.compile(KERNEL, "nothing.cu", &Options::new(*architecture)).is_ok();
-    Compiler {
+    let architectures = nvrtc.architectures().map_err(|error| failure(&error))?;
+    let names = |numbers: Vec<u32>| numbers.into_iter().map(|number| format!("sm_{number}")).collect();
+    Ok(Compiler {
         path: nvrtc.path().display().to_string(),
         version: format!("{major}.{minor}"),
         ptx,
-        architectures: ARCHITECTURES.into_iter().filter(makes).collect(),
-    }
+        architectures: architectures.map(names),
+    })
 }
 
 /// The driver's first device.
@@ -139,7 +140,9 @@ fn text(toolchain: &Toolchain) -> String {
         Some(Compiler { path, version, ptx, architectures }) => format!(
             "{EMPHASIS}NVRTC{EMPHASIS:#}   {version}, {path}\n        writes PTX {}; machine code for {}\n",
             ptx.as_deref().unwrap_or("of no version"),
-            architectures.join(", ")
+            architectures
+                .as_ref()
+                .map_or_else(|| "architectures that it does not tell".to_owned(), |names| names.join(", "))
         ),
     };
     let driver = match &toolchain.driver {

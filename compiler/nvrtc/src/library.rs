@@ -44,6 +44,14 @@ pub struct Nvrtc {
     log: Bytes,
     ptx: Bytes,
     cubin: Bytes,
+    architectures: Option<Architectures>,
+}
+
+/// Two functions that give how many architectures there are, and their numbers. NVRTC has them since CUDA 11.2.
+#[derive(Clone, Copy)]
+struct Architectures {
+    count: unsafe extern "C" fn(*mut c_int) -> Status,
+    get: unsafe extern "C" fn(*mut c_int) -> Status,
 }
 
 /// Two functions that give a size and then that many bytes.
@@ -102,6 +110,11 @@ impl Nvrtc {
                         size: symbols.get(c"nvrtcGetCUBINSize")?,
                         get: symbols.get(c"nvrtcGetCUBIN")?,
                     },
+                    architectures: symbols
+                        .get(c"nvrtcGetNumSupportedArchs")
+                        .ok()
+                        .zip(symbols.get(c"nvrtcGetSupportedArchs").ok())
+                        .map(|(count, get)| Architectures { count, get }),
                 })
             }
         };
@@ -120,6 +133,27 @@ impl Nvrtc {
     #[must_use]
     pub fn version(&self) -> (i32, i32) {
         self.version
+    }
+
+    /// The architectures that it makes machine code for, by their numbers (80 for `sm_80`), ascending. An NVRTC before CUDA
+    /// 11.2 doesn't say.
+    ///
+    /// # Errors
+    ///
+    /// NVRTC fails.
+    pub fn architectures(&self) -> Result<Option<Vec<u32>>, Error> {
+        let Some(Architectures { count, get }) = self.architectures else { return Ok(None) };
+        let mut length = 0;
+        // SAFETY: the number may be written.
+        self.check("nvrtcGetNumSupportedArchs", unsafe { count(&raw mut length) })?;
+        let mut numbers = vec![0; usize::try_from(length).unwrap_or(0)];
+        if !numbers.is_empty() {
+            // SAFETY: as many numbers may be written as the other function says there are.
+            self.check("nvrtcGetSupportedArchs", unsafe { get(numbers.as_mut_ptr()) })?;
+        }
+        let mut numbers: Vec<u32> = numbers.into_iter().filter_map(|number| u32::try_from(number).ok()).collect();
+        numbers.sort_unstable();
+        Ok(Some(numbers))
     }
 
     /// Compiles CUDA C++. `name` is the file name in messages and line information.

@@ -394,6 +394,18 @@ fn the_toolchain_is_described() {
     assert_eq!(found["nvrtc"]["path"], nvrtc().path().to_str().unwrap());
     let architectures = found["nvrtc"]["architectures"].as_array().unwrap();
     assert!(["sm_80", "sm_90"].iter().all(|name| architectures.contains(&json!(name))), "{found}");
+    // What CUDA 13 added and took away.
+    if major == 13 {
+        assert!(
+            ["sm_75", "sm_88", "sm_110", "sm_121"].iter().all(|name| architectures.contains(&json!(name))),
+            "{found}"
+        );
+        assert!(!architectures.contains(&json!("sm_70")), "{found}");
+    }
+    for name in architectures {
+        let options = kwc_nvrtc::Options::new(name.as_str().unwrap());
+        assert!(nvrtc().compile("__global__ void nothing() {}", "nothing.cu", &options).is_ok(), "{name}");
+    }
     let none = kwc_without_nvrtc(folder.path(), "toolchain");
     assert!(none.assert_wrong_input().stderr.contains("kwc toolchain --fetch"), "{}", none.text());
     assert!(none.stdout.contains("none"), "{}", none.text());
