@@ -13,8 +13,8 @@ use kwc_compiler::weights::{Checkpoint, matching, pack};
 use kwc_runtime::{Weights, cpu, cuda, program};
 
 use crate::failure::Failure;
-use crate::progress;
 use crate::warnings::Warnings;
+use crate::{progress, spec};
 
 /// Options of every verb that runs a network.
 #[derive(Debug, Args)]
@@ -175,7 +175,7 @@ impl ModelArguments {
                 Target::Cuda { network, ordinal }
             }
         };
-        let checkpoint = Checkpoint::open(&self.weights, self.state.as_deref())?;
+        let checkpoint = open_checkpoint(&self.weights, self.state.as_deref())?;
         matching::compare(&state::tensors(checked), &checkpoint)?;
         Ok(Opened { target, checkpoint, weights: self.weights.clone(), threads: self.threads })
     }
@@ -227,6 +227,18 @@ impl Opened {
             }
         }
     }
+}
+
+/// Opens a checkpoint.
+///
+/// # Errors
+/// It can't be read, or is what `kwc compile` made of one.
+pub(crate) fn open_checkpoint(path: &Path, state: Option<&str>) -> Result<Checkpoint, Failure> {
+    if spec::is_compiled(path) {
+        return Err(Failure::file(path, "this is a network that `kwc compile` made, not a checkpoint")
+            .hint("give the .pth or .safetensors file that its weights were packed from"));
+    }
+    Ok(Checkpoint::open(path, state)?)
 }
 
 /// Packs the weights of a network for CUDA. Warns of those that are not finite.

@@ -1,5 +1,7 @@
 //! The options that name a spec, and reading it.
 
+use std::path::Path;
+
 use clap::Args;
 use kwc_compiler::check::Checked;
 use kwc_compiler::folder::Folder;
@@ -39,8 +41,27 @@ impl SpecArguments {
     /// # Errors
     /// Everything that is wrong with it.
     pub(crate) fn load(&self) -> Result<Checked, Failure> {
-        load(&self.spec, &self.settings).map_err(|f| Failure::Spec(Box::new(f)))
+        self.load_with(&self.settings)
     }
+
+    /// The same with other parameters.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(crate) fn load_with(&self, settings: &Settings) -> Result<Checked, Failure> {
+        let path = Path::new(&self.spec);
+        if is_compiled(path) {
+            return Err(Failure::file(path, "this is a network that `kwc compile` made, not a spec").hint(
+                "give the YAML file that it was made of; a Rust program runs the folder itself, by `include_model!`",
+            ));
+        }
+        load(&self.spec, settings).map_err(|f| Failure::Spec(Box::new(f)))
+    }
+}
+
+/// Whether a path is a folder that `kwc compile` wrote.
+pub(crate) fn is_compiled(path: &Path) -> bool {
+    path.is_dir() && path.join("manifest.json").is_file() && path.join("src/lib.rs").is_file()
 }
 
 /// Reads and checks a spec.

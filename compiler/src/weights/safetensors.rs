@@ -26,6 +26,17 @@ pub(super) fn tensors(file: &str, window: &mut Window, state: Option<&str>) -> R
     let header = header(file, window)?;
     let metadata: Metadata = serde_json::from_slice(&header)
         .map_err(|e| damaged(format!("the header doesn't describe tensors: {}", printable(&e.to_string()))))?;
+    let entry = |name: &str| metadata.metadata().as_ref()?.get(name);
+    if let (Some(network), Some(_)) = (entry("network"), entry("weights_id")) {
+        return Err(Error::Unsupported {
+            file: file.to_owned(),
+            problem: format!(
+                "these are weights of `{}`, packed by `kwc compile` for its kernels, not a checkpoint",
+                printable(network)
+            ),
+            hint: "give the checkpoint that they were packed from".to_owned(),
+        });
+    }
     let data_start = 8 + header.len() as u64;
     let held = window.length().saturating_sub(data_start);
     if metadata.data_len() as u64 != held {

@@ -22,7 +22,7 @@ use super::folder::Files;
 use super::manifest::{self, Compiler, Manifest};
 use super::options::Target;
 use crate::failure::Failure;
-use crate::model::packed;
+use crate::model::{open_checkpoint, packed};
 use crate::plan::launches;
 use crate::warnings::Warnings;
 use crate::{progress, terminal, toolchain};
@@ -208,7 +208,7 @@ fn options(plan: &cuda::Options, architectures: &[String]) -> BTreeMap<String, S
 
 /// Opens weights and compares them with the network.
 fn open(checked: &Checked, path: &Path, state: Option<&str>) -> Result<Checkpoint, Failure> {
-    let checkpoint = Checkpoint::open(path, state)?;
+    let checkpoint = open_checkpoint(path, state)?;
     matching::compare(&state::tensors(checked), &checkpoint)?;
     Ok(checkpoint)
 }

@@ -15,7 +15,7 @@ use clap::Args;
 use kwc_compiler::check::Checked;
 
 use crate::failure::Failure;
-use crate::spec::{self, Settings, SpecArguments};
+use crate::spec::{Settings, SpecArguments};
 use crate::terminal::{self, DIM};
 use build::Compilation;
 use folder::{Change, Staging};
@@ -119,7 +119,7 @@ fn check(arguments: &Arguments) -> Result<(), Failure> {
         settings.complete(earlier.settings());
     }
     let options = target.options();
-    let checked = spec::load(&arguments.spec.spec, &settings).map_err(|f| Failure::Spec(Box::new(f)))?;
+    let checked = arguments.spec.load_with(&settings)?;
     let known = earlier.as_ref().and_then(|earlier| earlier.options.get(manifest::RUNTIME).cloned());
     let request = build::Request {
         runtime: arguments.runtime(&folder)?.or(known),

@@ -7,8 +7,10 @@ use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
 use kwc_runtime::cuda::PackedWeights;
+use safetensors::tensor::Dtype;
 use serde_json::{Value, json};
 
+use super::run::{f32_bytes, write};
 use super::{Outcome, TINY, command, folder_with};
 use crate::vgpu::nvrtc;
 
@@ -201,6 +203,25 @@ fn packed_weights_are_those_of_the_program() {
     assert!(wrong.assert_wrong_input().stderr.contains("fc.weight"), "{}", wrong.text());
     let wrong = kwc(folder.path(), "compile tiny.yaml --weights w.safetensors --target cpu");
     assert!(wrong.assert_wrong_input().stderr.contains("target `cuda` only"), "{}", wrong.text());
+}
+
+#[test]
+fn what_compile_makes_is_no_spec_and_no_checkpoint() {
+    let folder = folder_with("tiny.yaml", TINY);
+    kwc(folder.path(), "init tiny.yaml -o w.safetensors --seed 1");
+    kwc_without_nvrtc(folder.path(), "compile tiny.yaml -o net --weights w.safetensors");
+    write(&folder.path().join("x.safetensors"), "input", Dtype::F32, &[1, 8, 6, 6], &f32_bytes(&[1.0; 8 * 36]));
+    for (verb, more) in [("run", "--input x.safetensors"), ("verify", ""), ("bench", ""), ("compile", "")] {
+        for (given, what) in [
+            ("net --weights w.safetensors", "error: net: this is a network that `kwc compile` made, not a spec"),
+            ("tiny.yaml --weights net", "error: net: this is a network that `kwc compile` made, not a checkpoint"),
+            ("tiny.yaml --weights net/weights.safetensors", "these are weights of `tiny`, packed by `kwc compile`"),
+        ] {
+            let outcome = kwc_without_nvrtc(folder.path(), &format!("{verb} {given} {more}"));
+            assert!(outcome.assert_wrong_input().stderr.contains(what), "{verb} {given}: {}", outcome.text());
+            assert!(outcome.stderr.contains("help: give the "), "{}", outcome.text());
+        }
+    }
 }
 
 #[test]
