@@ -38,7 +38,10 @@ pub fn front(path: &str, files: &dyn Files, settings: &[Setting]) -> Result<Chec
         .and_then(|spec| lower::lower(&spec, &mut diagnostics))
         .and_then(|network| check::check(network, &mut diagnostics));
     match checked {
-        Some(checked) if diagnostics.is_empty() => Ok(checked),
+        Some(mut checked) if diagnostics.is_empty() => {
+            checked.locate(&sources);
+            Ok(checked)
+        }
         Some(_) | None => {
             diagnostics.sort();
             Err(Failure { sources, diagnostics })

@@ -31,7 +31,7 @@ pub enum Error {
         what: String,
     },
     /// A step of the Program contradicts its tables or itself.
-    #[error("malformed program: step {index} (layer `{layer}`): {what}")]
+    #[error("malformed program: step {index} ({}): {what}", named(layer))]
     Step {
         /// Index into the Program's steps.
         index: usize,
@@ -49,7 +49,7 @@ pub enum Error {
         what: &'static str,
     },
     /// A launch of a CUDA Program contradicts its tables or itself.
-    #[error("malformed program: launch {index} (layer `{layer}`) of batches up to {batch}: {what}")]
+    #[error("malformed program: launch {index} ({}) of batches up to {batch}: {what}", named(layer))]
     Launch {
         /// Largest batch of the variant.
         batch: usize,
@@ -122,4 +122,9 @@ impl From<crate::cuda::Error> for Error {
     fn from(error: crate::cuda::Error) -> Self {
         Self::Cuda(Box::new(error))
     }
+}
+
+/// A layer by its path; not all have one.
+pub(crate) fn named(layer: &str) -> String {
+    if layer.is_empty() { "a layer without a name".to_owned() } else { format!("layer `{layer}`") }
 }

@@ -19,14 +19,17 @@ pub mod shapes;
 mod structure;
 
 use crate::diagnostic::Diagnostics;
-use crate::ir::{LayerId, Network, WarehouseId};
+use crate::ir::{Layer, LayerId, Network, WarehouseId};
 use crate::partition::{self, Cells, Mixtures, Partition};
+use crate::source::Sources;
 
 /// A network that keeps all invariants, with its partition.
 #[derive(Debug, Clone)]
 pub struct Checked {
     network: Network,
     partition: Partition,
+    /// Of each layer: `FILE:LINE:COLUMN`.
+    places: Vec<String>,
 }
 
 impl Checked {
@@ -34,6 +37,21 @@ impl Checked {
     #[must_use]
     pub const fn network(&self) -> &Network {
         &self.network
+    }
+
+    /// Where the spec says so: `FILE:LINE:COLUMN`, for errors.
+    #[must_use]
+    pub fn place(&self, id: LayerId) -> Option<&str> {
+        self.places.get(id.index()).map(String::as_str)
+    }
+
+    /// Notes where layers stand in the sources.
+    pub(crate) fn locate(&mut self, sources: &Sources) {
+        let place = |layer: &Layer| {
+            let name = sources.file(layer.span.file).map_or("", |file| file.name.as_str());
+            format!("{name}:{}", sources.position(layer.span))
+        };
+        self.places = self.network.layers.iter().map(place).collect();
     }
 
     /// Its partition.
@@ -65,7 +83,7 @@ pub fn check(network: Network, diagnostics: &mut Diagnostics) -> Option<Checked>
         return None;
     }
     let partition = partition::partition(&network, diagnostics)?;
-    let checked = Checked { network, partition };
+    let checked = Checked { network, partition, places: Vec::new() };
     let before = diagnostics.len();
     names::check_names(&checked, diagnostics);
     (diagnostics.len() == before).then_some(checked)

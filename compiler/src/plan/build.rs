@@ -38,6 +38,7 @@ pub(super) fn build(checked: &Checked, options: &Options, dumps: &[Dump]) -> Pla
         builder.fresh(input.value);
     }
     for group in &groups {
+        builder.layer = group.anchor;
         layers::group(&mut builder, group);
     }
     builder.finish(dumps)
@@ -65,6 +66,9 @@ pub(super) struct Builder<'a> {
     recipes: Vec<Recipe>,
     weight_elements: usize,
     steps: Vec<Step>,
+    /// The layer that steps are being added of, and that of each step.
+    layer: LayerId,
+    layers: Vec<LayerId>,
 }
 
 impl<'a> Builder<'a> {
@@ -86,6 +90,8 @@ impl<'a> Builder<'a> {
             recipes: Vec::new(),
             weight_elements: 0,
             steps: Vec::new(),
+            layer: LayerId(0),
+            layers: Vec::new(),
         }
     }
 
@@ -183,6 +189,7 @@ impl<'a> Builder<'a> {
             self.buffers[buffer.0 as usize].last = now;
         }
         self.steps.push(Step { layer: Cow::Owned(layer.to_owned()), op });
+        self.layers.push(self.layer);
     }
 
     /// Adds a weight.
@@ -267,11 +274,12 @@ impl<'a> Builder<'a> {
             weight_elements: self.weight_elements,
             steps: Cow::Owned(self.steps),
         };
-        Planned { program, recipes: self.recipes }
+        Planned { program, recipes: self.recipes, layers: self.layers }
     }
 
     /// The attention of a layer in the method's own order of mixtures, for the caller.
     fn gather_attention(&mut self, layer: LayerId) -> (BufferId, Vec<usize>) {
+        self.layer = layer;
         let part = self.checked.mixtures(layer);
         let cells = self.checked.cells(part.warehouse).cells;
         // Row of the packed attention for each mixture in the method's order.

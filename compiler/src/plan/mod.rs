@@ -21,6 +21,7 @@ pub use recipe::{Affine, Recipe};
 
 use crate::check::Checked;
 use crate::diagnostic::nearest;
+use crate::ir::LayerId;
 use crate::state::module_path;
 
 /// What a plan should be like.
@@ -50,6 +51,8 @@ pub struct Planned {
     pub program: kwc_program::Program,
     /// One per weight of the Program.
     pub recipes: Vec<Recipe>,
+    /// One per step of the Program: the layer that it is of.
+    pub layers: Vec<LayerId>,
 }
 
 /// A request that a network can't fulfil.
@@ -64,9 +67,9 @@ pub enum Error {
         nearest: Option<String>,
     },
     /// A layer is too large for the target's kernels.
-    #[error("layer `{layer}` is too large for a CUDA device: {what}")]
+    #[error("{layer} is too large for a CUDA device: {what}")]
     TooLarge {
-        /// Path of the layer.
+        /// The layer by its path, if it has one, and its place in the spec.
         layer: String,
         /// What is too large, and what the limit is.
         what: String,

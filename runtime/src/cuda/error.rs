@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::error::named;
+
 /// An error of a CUDA device, for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -84,7 +86,7 @@ pub enum Error {
         attempts: Attempts,
     },
     /// A kernel does not fit the device.
-    #[error("kernel {kernel} of layer `{layer}` does not fit {device}: {what}. Compile the network for this GPU")]
+    #[error("kernel {kernel} of {} does not fit {device}: {what}. Compile the network for this GPU", named(layer))]
     Kernel {
         /// Its entry point.
         kernel: String,

@@ -10,6 +10,7 @@ use cudarc::driver::{CudaGraph, CudaStream, result};
 
 use super::module::Module;
 use super::{Error, driver};
+use crate::error::named;
 use crate::program::BufferId;
 use crate::program::cuda::{Argument, Kernel, Launch, Program, Variant};
 
@@ -45,10 +46,8 @@ impl Executor<'_> {
     /// Enqueues one launch.
     pub(super) fn launch(&self, variant: &Variant, launch: &Launch, batch: usize) -> Result<(), Error> {
         let Launch { layer, kernel: id, grid, arguments } = launch;
-        let unsound = || Error::Call {
-            what: format!("layer `{layer}`"),
-            reason: "the launch names what its tables do not have".to_owned(),
-        };
+        let unsound =
+            || Error::Call { what: named(layer), reason: "the launch names what its tables do not have".to_owned() };
         let kernel =
             usize::try_from(id.0).ok().and_then(|index| self.program.kernels.get(index)).ok_or_else(unsound)?;
         let Kernel { symbol, threads, shared_bytes } = kernel;
@@ -86,7 +85,7 @@ impl Executor<'_> {
             let stream = self.stream.cu_stream();
             result::launch_kernel(function, (x, y, z), (*threads, 1, 1), *shared_bytes, stream, &mut parameters)
         }
-        .map_err(driver::failed(format!("kernel {symbol} of layer `{layer}` cannot be launched")))
+        .map_err(driver::failed(format!("kernel {symbol} of {} cannot be launched", named(layer))))
     }
 
     /// Captures all launches of a batch into a graph.

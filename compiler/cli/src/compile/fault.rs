@@ -39,8 +39,10 @@ fn shown(fault: &Fault) -> String {
         let _ = write!(text, "\n    {line} | {}", source.trim_end());
     }
     if let Some(kernel) = &fault.kernel {
-        let mut layers =
-            kernel.layers.iter().take(NAMED).map(|layer| format!("`{layer}`")).collect::<Vec<_>>().join(", ");
+        let named = |layer: &String| {
+            if layer.is_empty() { "a layer without a name".to_owned() } else { format!("`{layer}`") }
+        };
+        let mut layers = kernel.layers.iter().take(NAMED).map(named).collect::<Vec<_>>().join(", ");
         if kernel.layers.len() > NAMED {
             let _ = write!(layers, " and {} more", kernel.layers.len() - NAMED);
         }

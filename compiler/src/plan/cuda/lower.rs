@@ -345,7 +345,15 @@ impl<'a> Lowering<'a> {
 
     /// Says that a layer can't be launched: the first one is the error of the plan.
     pub(super) fn refuse(&mut self, layer: &str, what: String) {
-        self.refusal.get_or_insert(Error::TooLarge { layer: layer.to_owned(), what });
+        // What is launched after the steps is named by its port.
+        let step = self.steps.program.steps.get(self.step).filter(|step| step.layer == layer);
+        let place = step.and_then(|_| self.checked.place(*self.steps.layers.get(self.step)?));
+        let layer = match (layer, place) {
+            ("", Some(place)) => format!("the layer at {place}"),
+            (name, Some(place)) => format!("layer `{name}` at {place}"),
+            (name, None) => format!("layer `{name}`"),
+        };
+        self.refusal.get_or_insert(Error::TooLarge { layer, what });
     }
 
     /// Refuses what kernels can't index or a grid can't count: they have 32 bits, and two of a grid's dimensions 16.

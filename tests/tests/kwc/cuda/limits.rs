@@ -37,6 +37,23 @@ layers:
     assert!(error.contains("`a`") && error.contains("bytes"), "{error}");
 }
 
+/// Layers need no names: then the spec's line says which one is meant.
+#[test]
+fn cuda_layers_without_a_name_are_refused_by_their_place() {
+    let high = "kwc: 1
+name: high
+input: { channels: 64, height: 8192, width: 8192 }
+layers:
+  - relu
+";
+    let error = plan(high, 8).unwrap_err();
+    // The fifth line, from its fifth character on.
+    assert!(error.starts_with("the layer at ") && error.contains(":5:5 is too large"), "{error}");
+    let named = high.replace("- relu", "- batch_norm: { name: norm }");
+    let error = plan(&named, 8).unwrap_err();
+    assert!(error.starts_with("layer `norm` at ") && error.contains(":5:5 is too large"), "{error}");
+}
+
 /// So many positions that their partial sums don't each fit a row of blocks.
 #[test]
 fn cuda_averages_over_many_positions_are_planned() {
