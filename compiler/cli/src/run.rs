@@ -55,7 +55,7 @@ pub(crate) struct Arguments {
     output: Option<PathBuf>,
 
     /// Modules whose result to write too, by path; `PATH.attention` is the attention of a dynamic layer
-    #[arg(long, value_delimiter = ',', value_name = "PATH,...")]
+    #[arg(long, value_delimiter = ',', value_name = "PATH,...", value_parser = path)]
     dump: Vec<String>,
 
     /// Samples to run at a time
@@ -65,6 +65,14 @@ pub(crate) struct Arguments {
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+}
+
+/// A module's path, without spaces around it.
+fn path(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("there is no path between the commas".to_owned()),
+        path => Ok(path.to_owned()),
+    }
 }
 
 /// Runs the network and prints or writes what comes out.

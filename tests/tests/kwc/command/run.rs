@@ -7,7 +7,7 @@ use kwc_compiler::weights::State;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 
-use super::{folder_with, kwc};
+use super::{command, folder_with, kwc};
 
 /// An image goes in, its pixels come out, and a linear layer over them.
 const PIXELS: &str = "\
@@ -118,6 +118,21 @@ fn a_summary_stands_for_the_output_where_none_is_written() {
     assert_eq!(json["outputs"][0]["name"], "scores");
     assert_eq!(json["outputs"][0]["shape"], serde_json::json!([1, 3]));
     assert_eq!(json["outputs"][0]["samples"][0], serde_json::json!({ "argmax": 0, "first": [9.5, 9.0, 8.5] }));
+}
+
+#[test]
+fn dumps_may_have_spaces_between_them() {
+    let folder = pixels();
+    write(&folder.path().join("x.safetensors"), "input", Dtype::F32, &[1, 3, 3, 3], &f32_bytes(&[1.0; 27]));
+    let run = |dump: &str| {
+        let arguments = "run pixels.yaml --weights w.safetensors --input x.safetensors --output y.safetensors --dump";
+        command(folder.path()).args(arguments.split(' ')).arg(dump).output().unwrap()
+    };
+    assert!(run(" fc , fc").status.success());
+    assert_eq!(read(&folder.path().join("y.safetensors"))["act/fc"].0, [1, 3]);
+    let output = run("fc, ,fc");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("no path between the commas"));
 }
 
 #[test]
