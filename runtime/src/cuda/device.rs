@@ -15,6 +15,7 @@ pub struct Device {
     context: Arc<CudaContext>,
     name: Arc<str>,
     capability: (i32, i32),
+    driver: (i32, i32),
     shared_limit: usize,
 }
 
@@ -45,7 +46,8 @@ impl Device {
         // streams are ordered with events. Others have contexts, and so switches, of their own.
         unsafe { context.disable_event_tracking() };
         let shared_limit = usize::try_from(shared_limit).unwrap_or(0);
-        Ok(Self { context, name: name.into(), capability: (major, minor), shared_limit })
+        let driver = driver::version()?;
+        Ok(Self { context, name: name.into(), capability: (major, minor), driver, shared_limit })
     }
 
     /// What the device is called.
@@ -58,6 +60,12 @@ impl Device {
     #[must_use]
     pub fn compute_capability(&self) -> (i32, i32) {
         self.capability
+    }
+
+    /// The CUDA version that the driver is for, major and minor: `(12, 4)`.
+    #[must_use]
+    pub fn driver_version(&self) -> (i32, i32) {
+        self.driver
     }
 
     /// A stream of its own, to allocate and fill buffers for [`Model::run_device`](super::Model::run_device) on.

@@ -4,7 +4,8 @@
 use std::error::Error as _;
 use std::sync::OnceLock;
 
-use cudarc::driver::{DriverError, sys::CUresult};
+use cudarc::driver::DriverError;
+use cudarc::driver::sys::{self, CUresult};
 use libloading::Library;
 
 use super::Error;
@@ -64,6 +65,17 @@ const ENDING: [&str; 2] = ["cuGraphExecDestroy", "cuGraphDestroy"];
 pub(super) fn probe() -> Result<(), Error> {
     static PROBED: OnceLock<Result<(), Error>> = OnceLock::new();
     PROBED.get_or_init(look).clone()
+}
+
+/// The CUDA version that the driver is for: major, minor. After [`probe`].
+pub(super) fn version() -> Result<(i32, i32), Error> {
+    let mut version = 0;
+    // SAFETY: the function is there, as `probe` has seen, and `version` may be written.
+    unsafe { sys::cuDriverGetVersion(&raw mut version) }
+        .result()
+        .map_err(failed("the CUDA driver does not say its version"))?;
+    // 12040 for 12.4.
+    Ok((version / 1000, version % 1000 / 10))
 }
 
 fn look() -> Result<(), Error> {

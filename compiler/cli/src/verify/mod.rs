@@ -3,11 +3,13 @@
 mod compare;
 mod text;
 
+use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use kwc_compiler::check::Checked;
+use kwc_compiler::hash::Hasher;
 use kwc_compiler::ir::{Network, ValueId};
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng as _;
@@ -87,8 +89,13 @@ struct Report {
     kwc: &'static str,
     network: String,
     device: String,
+    gpu: Gpu,
     precision: &'static str,
     samples: usize,
+    /// Of the random samples; null where there is `--input`.
+    seed: Option<u64>,
+    /// SHA-256 of the weights' file.
+    weights: String,
     tolerance: f64,
     /// Whether every output is within the tolerance.
     right: bool,
@@ -98,6 +105,32 @@ struct Report {
     layers: Vec<Comparison>,
     /// Of weights.
     warnings: Warnings,
+}
+
+/// What the device is, by its driver.
+#[derive(Debug, Serialize)]
+struct Gpu {
+    name: String,
+    /// `8.0`
+    compute_capability: String,
+    /// The CUDA version that the driver is for.
+    driver: String,
+}
+
+impl Gpu {
+    /// The GPU of a model, if it runs on one.
+    fn of(model: &Model) -> Option<Self> {
+        let device = match model {
+            Model::Cpu(_) => return None,
+            Model::Cuda(model) => model.device(),
+        };
+        let version = |(major, minor): (i32, i32)| format!("{major}.{minor}");
+        Some(Self {
+            name: device.name().to_owned(),
+            compute_capability: version(device.compute_capability()),
+            driver: version(device.driver_version()),
+        })
+    }
 }
 
 /// An output, all samples of which were computed in batches of one size.
@@ -136,15 +169,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let tolerance = arguments.tolerance.unwrap_or(tolerance);
     let mut warnings = Warnings::default();
-    let outputs = outputs(&arguments.model, device, &checked, samples, &inputs, &mut warnings)?;
+    let (gpu, outputs) = outputs(&arguments.model, device, &checked, samples, &inputs, &mut warnings)?;
     let layers = layers(&arguments.model, device, &checked, samples, &inputs, &mut warnings)?;
     let right = outputs.iter().all(|output| output.comparison.relative_error <= tolerance);
     let report = Report {
         kwc: env!("CARGO_PKG_VERSION"),
         network: checked.network().name.clone(),
         device: device.to_string(),
+        gpu,
         precision,
         samples,
+        seed: arguments.input.is_empty().then_some(arguments.seed),
+        weights: sha256(&arguments.model.weights)?,
         tolerance,
         right,
         outputs,
@@ -165,6 +201,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let worst = report.outputs.iter().map(|output| output.comparison.relative_error).fold(0.0, f64::max);
     Err(Failure::input(format!("the outputs differ by {worst:.2e}, more than {tolerance:.2e}"))
         .hint("the first layer with a large error is where to look; `--precision f32` tells rounding from mistakes"))
+}
+
+/// SHA-256 of a file.
+fn sha256(path: &Path) -> Result<String, Failure> {
+    let mut hasher = Hasher::default();
+    let mut hash = || std::io::copy(&mut File::open(path)?, &mut hasher);
+    hash().map_err(|e| Failure::file(path, format!("can't be read: {e}")))?;
+    Ok(hasher.finish())
 }
 
 /// The samples to compare on: their number, and one vector per input.
@@ -189,7 +233,7 @@ fn outputs(
     samples: usize,
     inputs: &[Vec<f32>],
     warnings: &mut Warnings,
-) -> Result<Vec<RangedOutput>, Failure> {
+) -> Result<(Gpu, Vec<RangedOutput>), Failure> {
     // The GPU first: a machine without one says so at once.
     let mut gpu = model.open_on(device, checked, &[], samples)?.load(warnings)?;
     let mut cpu = model.open_on(Device::Cpu, checked, &[], samples)?.load(warnings)?;
@@ -210,7 +254,8 @@ fn outputs(
             comparisons.into_iter().map(|comparison| RangedOutput { batch, comparison: comparison.finish() });
         outputs.extend(finished);
     }
-    Ok(outputs)
+    let gpu = Gpu::of(&gpu).ok_or_else(|| Failure::input("the device that is compared is no GPU"))?;
+    Ok((gpu, outputs))
 }
 
 /// The values of some of all samples.

@@ -123,7 +123,7 @@ fn names(comparisons: &Value) -> Vec<&str> {
 #[test]
 fn cuda_verify_compares_outputs_and_all_modules() {
     let folder = tiny(3);
-    let arguments = "verify @tiny.yaml --weights @w.safetensors --report @report.json";
+    let arguments = "verify @tiny.yaml --weights @w.safetensors --report @report.json --seed 7";
     for (options, tolerance) in [("--precision f32", 1e-4), ("--input @x.safetensors", 5e-2)] {
         let run = on(vgpu(folder.path()), folder.path(), &format!("{arguments} {options}"));
         assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
@@ -132,6 +132,18 @@ fn cuda_verify_compares_outputs_and_all_modules() {
         let report: Value = serde_json::from_slice(&std::fs::read(folder.path().join("report.json")).unwrap()).unwrap();
         assert_eq!((&report["samples"], &report["tolerance"]), (&3.into(), &tolerance.into()));
         assert_eq!(report["right"], true);
+        // The virtual GPU is an A100 unless asked otherwise, with a driver for CUDA 12.8 or what `vgpu` says it is.
+        assert_eq!(report["gpu"]["compute_capability"], "8.0");
+        let (name, driver) = (report["gpu"]["name"].as_str().unwrap(), report["gpu"]["driver"].as_str().unwrap());
+        let hash = kwc_compiler::hash::of(&std::fs::read(folder.path().join("w.safetensors")).unwrap());
+        assert_eq!(report["weights"], hash.as_str());
+        assert!(run.stdout.contains(&format!("SHA-256 {hash}")), "{}", run.stdout);
+        let gpu = format!("{name}, compute capability 8.0, driver for CUDA {driver}");
+        assert!(name.contains("A100") && run.stdout.contains(&gpu), "{}", run.stdout);
+        // A seed is of random inputs.
+        let seed = if options.contains("--input") { Value::Null } else { 7.into() };
+        assert_eq!(report["seed"], seed);
+        assert_eq!(run.stdout.contains("seed 7"), !seed.is_null(), "{}", run.stdout);
         // Of the values of layers: 8 and 16 channels of 6x6 and 3x3, 3 samples. The attentions have 9 and 18 mixtures of
         // 27 cells (`costs` has them).
         assert_eq!(names(&report["layers"]), ["a.attention", "a", "b.attention", "b", "fc"]);
@@ -202,4 +214,15 @@ fn cuda_verify_counts_values_that_f16_cannot_hold() {
         assert_eq!((&layer["overflow"], &layer["underflow"]), (&0.into(), &0.into()), "{layer}");
         assert_eq!(layer["relative_error"], 0.0, "{layer}");
     }
+}
+
+/// The version that the driver says it is goes into the report.
+#[test]
+fn cuda_verify_tells_the_driver() {
+    let folder = tiny(1);
+    let arguments = "verify @tiny.yaml --weights @w.safetensors --format json --precision f32";
+    let run = on(vgpu(folder.path()).arch("sm_90").driver("12.4"), folder.path(), arguments);
+    assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
+    let gpu = &json(&run)["gpu"];
+    assert_eq!((&gpu["compute_capability"], &gpu["driver"]), (&"9.0".into(), &"12.4".into()), "{gpu}");
 }
