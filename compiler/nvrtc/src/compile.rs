@@ -44,6 +44,9 @@ impl Options {
 pub struct Output {
     /// The code.
     pub code: Code,
+    /// For a cubin, the PTX that it was made of: the same as for the virtual architecture of that number. `None` for PTX,
+    /// and where this NVRTC doesn't keep it.
+    pub from: Option<String>,
     /// Warnings; empty where there are none.
     pub log: String,
 }

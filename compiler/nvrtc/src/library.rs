@@ -191,13 +191,16 @@ impl Nvrtc {
             }
             status => {
                 self.check("nvrtcCompileProgram", status)?;
-                let code = if options.makes_cubin() {
-                    Code::Cubin(program.bytes(self.cubin)?)
+                let ptx = program.bytes(self.ptx).map(|ptx| {
+                    let text = String::from_utf8_lossy(&ptx);
+                    text.trim_end_matches('\0').to_owned()
+                });
+                if options.makes_cubin() {
+                    let from = ptx.ok().filter(|text| !text.is_empty());
+                    Ok(Output { code: Code::Cubin(program.bytes(self.cubin)?), from, log })
                 } else {
-                    let ptx = program.bytes(self.ptx)?;
-                    Code::Ptx(String::from_utf8_lossy(&ptx).trim_end_matches('\0').to_owned())
-                };
-                Ok(Output { code, log })
+                    Ok(Output { code: Code::Ptx(ptx?), from: None, log })
+                }
             }
         }
     }

@@ -11,7 +11,7 @@ use kwc_compiler::pipeline::{self, CudaNetwork, NVRTC_OPTIONS, Setting};
 use kwc_compiler::plan::{self, cuda};
 use kwc_compiler::state;
 use kwc_compiler::weights::{Checkpoint, matching};
-use kwc_nvrtc::{Code, Nvrtc};
+use kwc_nvrtc::{Code, Nvrtc, Output};
 use kwc_program::cuda::Precision;
 use kwc_runtime::cuda::PackedWeights;
 use rayon::prelude::*;
@@ -29,6 +29,9 @@ use crate::{progress, terminal, toolchain};
 
 /// What PTX is made for: the first architecture that the kernels run on.
 const PTX_TARGET: &str = "compute_80";
+
+/// The architecture whose cubin is made of that PTX.
+const PTX_CUBIN: &str = "sm_80";
 
 /// Name of the file of packed weights.
 pub(super) const WEIGHTS: &str = "weights.safetensors";
@@ -238,7 +241,8 @@ fn code(network: &CudaNetwork, architectures: &[String], request: &Request<'_>) 
     let mut result = kept(network, architectures, request, version.as_deref()).unwrap_or_default();
     let has = |architecture: &str| result.cubins.iter().any(|(made, _)| made == architecture);
     let mut jobs: Vec<&str> = architectures.iter().map(String::as_str).filter(|&name| !has(name)).collect();
-    if result.ptx.is_none() {
+    // The PTX comes with the cubin that is made of it.
+    if result.ptx.is_none() && !jobs.contains(&PTX_CUBIN) {
         jobs.insert(0, PTX_TARGET);
     }
     let (Some(nvrtc), Some(version)) = (nvrtc, version) else {
@@ -255,32 +259,42 @@ fn code(network: &CudaNetwork, architectures: &[String], request: &Request<'_>) 
         return Ok(result);
     };
     let bar = progress::bar("Compiling kernels", jobs.len());
+    let wants_ptx = result.ptx.is_none();
     let compiled: Vec<_> = jobs
         .par_iter()
-        .map(|architecture| {
-            let output = compile_for(&nvrtc, network, architecture);
+        .map(|&architecture| {
+            let output = compile_for(&nvrtc, network, architecture).and_then(|output| {
+                let ptx = match (&output.code, output.from) {
+                    (Code::Ptx(text), _) => Some(text.clone()),
+                    (Code::Cubin(_), Some(text)) => Some(text),
+                    (Code::Cubin(_), None) if wants_ptx && architecture == PTX_CUBIN => Some(ptx_of(&nvrtc, network)?),
+                    (Code::Cubin(_), None) => None,
+                };
+                Ok((output.code, ptx))
+            });
             bar.advance(1);
             output
         })
         .collect();
     drop(bar);
-    for (architecture, code) in jobs.into_iter().zip(compiled) {
-        match code? {
-            Code::Cubin(bytes) => result.cubins.push((architecture.to_owned(), bytes)),
-            Code::Ptx(text) => {
-                let lowered = ptx::lowered(&text).ok_or_else(|| {
-                    Failure::input(format!("NVRTC {version} writes PTX of no version that kwc knows"))
-                        .hint("use another version of NVRTC: see `kwc toolchain`")
-                })?;
-                let (major, minor) = lowered.version;
-                result.compiler = Some(Compiler {
-                    version: version.clone(),
-                    options: NVRTC_OPTIONS.map(str::to_owned).into(),
-                    ptx: format!("{major}.{minor}"),
-                    newer: lowered.newer.into_iter().collect(),
-                });
-                result.ptx = Some(lowered.text);
-            }
+    for (architecture, output) in jobs.into_iter().zip(compiled) {
+        let (code, ptx) = output?;
+        if let Some(text) = ptx.filter(|_| wants_ptx && [PTX_TARGET, PTX_CUBIN].contains(&architecture)) {
+            let lowered = ptx::lowered(&text).ok_or_else(|| {
+                Failure::input(format!("NVRTC {version} writes PTX of no version that kwc knows"))
+                    .hint("use another version of NVRTC: see `kwc toolchain`")
+            })?;
+            let (major, minor) = lowered.version;
+            result.compiler = Some(Compiler {
+                version: version.clone(),
+                options: NVRTC_OPTIONS.map(str::to_owned).into(),
+                ptx: format!("{major}.{minor}"),
+                newer: lowered.newer.into_iter().collect(),
+            });
+            result.ptx = Some(lowered.text);
+        }
+        if let Code::Cubin(bytes) = code {
+            result.cubins.push((architecture.to_owned(), bytes));
         }
     }
     // In the order in which they were asked for.
@@ -294,18 +308,23 @@ fn code(network: &CudaNetwork, architectures: &[String], request: &Request<'_>) 
 /// There is no NVRTC, or it refuses the kernels.
 pub(super) fn ptx(network: &CudaNetwork) -> Result<String, Failure> {
     let nvrtc = Nvrtc::find().map_err(|error| toolchain::failure(&error))?;
-    let written = match compile_for(&nvrtc, network, PTX_TARGET)? {
-        Code::Ptx(text) => text,
-        Code::Cubin(_) => return Err(Failure::input("NVRTC made machine code where PTX was asked for")),
-    };
+    let written = ptx_of(&nvrtc, network)?;
     Ok(ptx::lowered(&written).map_or(written, |lowered| lowered.text))
 }
 
-fn compile_for(nvrtc: &Nvrtc, network: &CudaNetwork, architecture: &str) -> Result<Code, Failure> {
+/// PTX as NVRTC writes it.
+fn ptx_of(nvrtc: &Nvrtc, network: &CudaNetwork) -> Result<String, Failure> {
+    match compile_for(nvrtc, network, PTX_TARGET)?.code {
+        Code::Ptx(text) => Ok(text),
+        Code::Cubin(_) => Err(Failure::input("NVRTC made machine code where PTX was asked for")),
+    }
+}
+
+fn compile_for(nvrtc: &Nvrtc, network: &CudaNetwork, architecture: &str) -> Result<Output, Failure> {
     let mut options = kwc_nvrtc::Options::new(architecture);
     options.more = NVRTC_OPTIONS.map(str::to_owned).into();
     match nvrtc.compile(&network.source, SOURCE_FILE, &options) {
-        Ok(output) => Ok(output.code),
+        Ok(output) => Ok(output),
         Err(kwc_nvrtc::Error::Source { log, .. }) => Err(fault::failure(network, architecture, &log)),
         Err(kwc_nvrtc::Error::Options { log, .. }) => {
             let (major, minor) = nvrtc.version();

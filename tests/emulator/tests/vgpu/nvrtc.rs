@@ -24,10 +24,13 @@ fn a_virtual_architecture_gives_ptx_for_it() {
 }
 
 #[test]
-fn a_real_architecture_gives_a_cubin() {
+fn a_real_architecture_gives_a_cubin_and_the_ptx_that_it_is_made_of() {
     let output = nvrtc().compile(TWICE, "twice.cu", &options("sm_80")).expect("it compiles");
     let Code::Cubin(cubin) = output.code else { panic!("no cubin") };
     assert_eq!(cubin.get(..4), Some(&b"\x7fELF"[..]));
+    let from = nvrtc().compile(TWICE, "twice.cu", &options("compute_80")).expect("it compiles");
+    let Code::Ptx(ptx) = from.code else { panic!("no PTX") };
+    assert_eq!((output.from, from.from), (Some(ptx), None));
 }
 
 #[test]
