@@ -1,8 +1,8 @@
 //! Choices that a cost model ranks, and that decide which kernel a launch has.
 //!
-//! Ranges of batch sizes are planned one after the other, each with the tiles that are best for it. A kernel less is less to
-//! compile, to load, and to keep in instruction caches; so where a kernel of an earlier launch costs little more, it serves
-//! again.
+//! What is best for one range of batch sizes differs from what is best for the next, often by less than a model can tell. A
+//! kernel less is less to compile, to load, and to keep in instruction caches; so one that costs little more in either range
+//! serves both.
 
 use super::kernel::Kernel;
 use super::lower::Lowering;
@@ -10,27 +10,42 @@ use super::lower::Lowering;
 /// What a kernel less is worth: so many times the least cost. The models are not exact to that.
 const WORTH: f64 = 1.05;
 
-/// Choices by their cost, each with its seconds.
+/// Choices of a launch that cost at most [`WORTH`] times the least, those to be preferred first.
 #[derive(Debug, Clone)]
-pub(super) struct Choices<T>(Vec<(f64, T)>);
+pub(super) struct Choices<T>(Vec<T>);
 
-impl<T: Copy> Choices<T> {
-    /// Those of all that cost at most [`WORTH`] times the least; of equal ones, the earlier first.
-    pub(super) fn best(all: impl IntoIterator<Item = T>, cost: impl Fn(&T) -> f64) -> Self {
-        let mut all: Vec<(f64, T)> = all.into_iter().map(|choice| (cost(&choice), choice)).collect();
-        let least = all.iter().map(|&(cost, _)| cost).fold(f64::INFINITY, f64::min);
-        all.retain(|&(cost, _)| cost <= least * WORTH);
-        all.sort_by(|a, b| a.0.total_cmp(&b.0));
-        Self(all)
+impl<T: Copy + PartialEq> Choices<T> {
+    /// The choices for a launch. `of` gives, for the largest batch of a range, all that there are with the seconds that each
+    /// takes. Those that do for other ranges too come first; among them, the one that costs least more than the best where
+    /// it costs most more.
+    pub(super) fn new(lowering: &Lowering<'_>, of: impl Fn(usize) -> Vec<(f64, T)>) -> Self {
+        let others = lowering.options.ranges().filter(|&batch| batch != lowering.batch);
+        let others: Vec<Vec<(f64, T)>> = others.map(|batch| cheap(of(batch))).collect();
+        let rank = |(ratio, choice): (f64, T)| {
+            let elsewhere = others.iter().map(|other| other.iter().find(|(_, same)| *same == choice));
+            let ratios: Vec<f64> = elsewhere.flatten().map(|&(ratio, _)| ratio).collect();
+            (others.len() - ratios.len(), ratios.into_iter().fold(ratio, f64::max), choice)
+        };
+        let mut choices: Vec<_> = cheap(of(lowering.batch)).into_iter().map(rank).collect();
+        choices.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        Self(choices.into_iter().map(|(_, _, choice)| choice).collect())
     }
 
-    /// The cheapest whose kernel an earlier launch has, or else the cheapest, with its kernel. None of none.
+    /// The first whose kernel an earlier launch has, or else the first of all, with its kernel. None of none.
     pub(super) fn take(&self, lowering: &Lowering<'_>, kernel: impl Fn(&T) -> Kernel) -> Option<(T, Kernel)> {
-        let mut kernels = self.0.iter().map(|&(_, choice)| (choice, kernel(&choice)));
+        let mut kernels = self.0.iter().map(|&choice| (choice, kernel(&choice)));
         let first = kernels.next()?;
         if lowering.has(&first.1) {
             return Some(first);
         }
         Some(kernels.find(|(_, kernel)| lowering.has(kernel)).unwrap_or(first))
     }
+}
+
+/// Those that cost little more than the cheapest, with what they cost of it, by that.
+fn cheap<T>(mut all: Vec<(f64, T)>) -> Vec<(f64, T)> {
+    let least = all.iter().map(|&(cost, _)| cost).fold(f64::INFINITY, f64::min);
+    all.retain(|&(cost, _)| cost <= least * WORTH);
+    all.sort_by(|a, b| a.0.total_cmp(&b.0));
+    all.into_iter().map(|(cost, choice)| (cost / least, choice)).collect()
 }

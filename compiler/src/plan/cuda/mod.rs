@@ -73,6 +73,14 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// The ranges of batch sizes that are planned for on their own, by their largest, ascending.
+    fn ranges(&self) -> impl Iterator<Item = usize> {
+        let max_batch = self.max_batch.max(1);
+        RANGES.into_iter().filter(move |&largest| largest < max_batch).chain([max_batch])
+    }
+}
+
 /// A Program, the kernels that it launches, and how to make its weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
@@ -102,11 +110,9 @@ pub fn plan(checked: &Checked, options: &Options) -> Result<Planned, Error> {
     };
     let steps = super::plan(checked, &steps)?;
     let mut shared = lower::Shared::default();
-    let max_batch = options.max_batch.max(1);
-    let ranges = RANGES.iter().copied().filter(|&largest| largest < max_batch).chain([max_batch]);
     let mut variants: Vec<Variant> = Vec::new();
     let mut work = Vec::new();
-    for batch in ranges {
+    for batch in options.ranges() {
         let lowered = lower::lower(checked, options, &steps, batch, &mut shared);
         if let Some(error) = lowered.refusal {
             return Err(error);
@@ -132,7 +138,7 @@ pub fn plan(checked: &Checked, options: &Options) -> Result<Planned, Error> {
         name: steps.program.name.clone(),
         precision: options.precision,
         gpu: Cow::Borrowed(options.gpu.name),
-        max_batch,
+        max_batch: options.max_batch.max(1),
         inputs: ports(&steps.program.inputs),
         outputs: ports(&steps.program.outputs),
         dumps: ports(&steps.program.dumps),

@@ -4,7 +4,8 @@ use kwc_program::cuda::{Argument, Element, Extent};
 use kwc_program::{Conv, Step};
 
 use super::planar::{self, Constants};
-use super::tiles::{Problem, Tiles, choose};
+use super::tiles::{Problem, Tiles, costs};
+use crate::plan::cuda::choice::Choices;
 use crate::plan::cuda::elementwise::used;
 use crate::plan::cuda::gpu::Gpu;
 use crate::plan::cuda::kernel::{Epilogue, Family, Kernel, Parameter, ParameterKind};
@@ -34,7 +35,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
     let output = lowering.fresh(op.output, op.out_channels, out_positions, input.channels_last);
     let is_averaged = lowering.is_averaged(op.output);
     let form = Form { op, kernel: &kernel, input: &input, output: &output, epilogue: &epilogue, is_averaged };
-    let choices = choose(&problem, lowering.options.gpu);
+    let choices = Choices::new(lowering, |batch| costs(&Problem { batch, ..problem }, lowering.options.gpu));
     let Some((tiles, conv)) = choices.take(lowering, |tiles| form.kernel(tiles, lowering.options.gpu)) else {
         lowering.refuse(&step.layer, "no tiles of its product fit in shared memory".to_owned());
         return;

@@ -4,7 +4,6 @@
 //! blocks issue, multiply, and move, or from latencies where too few blocks share it; and for the whole the bandwidth of
 //! the L2 cache. It knows what decides between tiles: padding, waves, reuse, and too few blocks.
 
-use crate::plan::cuda::choice::Choices;
 use crate::plan::cuda::gpu::{COPY_LATENCY, Gpu, L2_PORT, MAX_SHARED, STEP_LATENCY};
 
 /// The problem: a product of matrices for each sample.
@@ -138,9 +137,9 @@ impl Tiles {
     }
 }
 
-/// The tiles that the model likes best.
-pub(super) fn choose(problem: &Problem, gpu: &Gpu) -> Choices<Tiles> {
-    Choices::best(candidates(problem, gpu), |tiles| tiles.cost(problem, gpu))
+/// All tiles that fit, with the seconds that the model gives.
+pub(super) fn costs(problem: &Problem, gpu: &Gpu) -> Vec<(f64, Tiles)> {
+    candidates(problem, gpu).into_iter().map(|tiles| (tiles.cost(problem, gpu), tiles)).collect()
 }
 
 fn candidates(problem: &Problem, gpu: &Gpu) -> Vec<Tiles> {

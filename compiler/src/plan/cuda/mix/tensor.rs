@@ -3,8 +3,9 @@
 use kwc_program::Step;
 use kwc_program::cuda::{Element, Extent};
 
-use super::tiles::{Problem, Tiles, choose};
+use super::tiles::{Problem, Tiles, costs};
 use super::{Product, count};
+use crate::plan::cuda::choice::Choices;
 use crate::plan::cuda::gpu::Gpu;
 use crate::plan::cuda::kernel::{Constant, Family, Kernel};
 use crate::plan::cuda::lower::Lowering;
@@ -13,7 +14,8 @@ use crate::plan::cuda::work::{Amount, Work};
 /// Adds the launch of a product, if its attentions fit in shared memory.
 pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, product: &Product) -> bool {
     let problem = Problem { cell: product.cell, cells: product.cells, columns: product.mixtures * lowering.batch };
-    let choices = choose(&problem, lowering.options.gpu);
+    let with = |batch| Problem { columns: product.mixtures * batch, ..problem };
+    let choices = Choices::new(lowering, |batch| costs(&with(batch), lowering.options.gpu));
     let kernel = |tiles: &Tiles| kernel(product, &problem, tiles, lowering.options.gpu);
     let Some((tiles, kernel)) = choices.take(lowering, kernel) else { return false };
     let columns = Extent { fixed: 0, per_sample: count(product.mixtures), divisor: count(tiles.c_tile()) };

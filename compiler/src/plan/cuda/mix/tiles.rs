@@ -3,7 +3,6 @@
 //! The cost is a small model, not a prediction. It knows what decides between tiles: how often the warehouse and the
 //! attentions are read again, padding of columns, too few blocks, waves, and latencies.
 
-use crate::plan::cuda::choice::Choices;
 use crate::plan::cuda::gpu::{COPY_LATENCY, Gpu, L2_PORT, MAX_SHARED, STEP_LATENCY};
 
 /// The problem: `[columns, cells] x [cells, cell]`.
@@ -161,9 +160,10 @@ impl Tiles {
     }
 }
 
-/// The tiles that the model likes best; none if the attentions of eight columns don't fit in shared memory.
-pub(super) fn choose(problem: &Problem, gpu: &Gpu) -> Choices<Tiles> {
-    Choices::best(candidates(problem), |tiles| tiles.cost(problem, gpu))
+/// All tiles that fit, with the seconds that the model gives; none if the attentions of eight columns don't fit in shared
+/// memory.
+pub(super) fn costs(problem: &Problem, gpu: &Gpu) -> Vec<(f64, Tiles)> {
+    candidates(problem).into_iter().map(|tiles| (tiles.cost(problem, gpu), tiles)).collect()
 }
 
 fn candidates(problem: &Problem) -> Vec<Tiles> {
