@@ -72,16 +72,22 @@ struct Pixels {
       at[i] = (h[i] * K::IN_W + w[i]) * K::IN_PITCH;
       inside[i] = 0;
       if constexpr (MASKED) {
+        // A row of the window is inside or not, and so is a column.
+        unsigned columns = 0;
 #pragma unroll
-        for (int s = 0; s < S::WINDOW; ++s) inside[i] |= (is_inside(i, s) ? 1u : 0u) << s;
+        for (int x = 0; x < K::KERNEL_W; ++x) columns |= (is_column_inside(i, x) ? 1u : 0u) << x;
+#pragma unroll
+        for (int y = 0; y < K::KERNEL_H; ++y) inside[i] |= (is_row_inside(i, y) ? columns : 0u) << (y * K::KERNEL_W);
       }
     }
   }
 
-  __device__ __forceinline__ bool is_inside(int i, int s) const {
-    const int y = h[i] + s / K::KERNEL_W * K::DILATION_H, x = w[i] + s % K::KERNEL_W * K::DILATION_W;
-    return static_cast<unsigned>(y) < static_cast<unsigned>(K::IN_H) &&
-           static_cast<unsigned>(x) < static_cast<unsigned>(K::IN_W);
+  __device__ __forceinline__ bool is_row_inside(int i, int y) const {
+    return static_cast<unsigned>(h[i] + y * K::DILATION_H) < static_cast<unsigned>(K::IN_H);
+  }
+
+  __device__ __forceinline__ bool is_column_inside(int i, int x) const {
+    return static_cast<unsigned>(w[i] + x * K::DILATION_W) < static_cast<unsigned>(K::IN_W);
   }
 
   __device__ __forceinline__ void copy(int step, unsigned stage) const {
@@ -97,7 +103,7 @@ struct Pixels {
         if constexpr (MASKED) {
           is_there = is_there && (inside[i] >> s & 1u) != 0;
         } else {
-          is_there = is_there && is_inside(i, s);
+          is_there = is_there && is_row_inside(i, s / K::KERNEL_W) && is_column_inside(i, s % K::KERNEL_W);
         }
         copy16(stage + to + i * (STRIDE * K::K_TILE * 2), input + (is_there ? at[i] + from : 0), is_there);
       }
