@@ -134,14 +134,14 @@ __device__ __forceinline__ void multiply(const float* stage,
     float4 x[K::THREAD_POSITIONS];
 #pragma unroll
     for (int p = 0; p < K::THREAD_POSITIONS; ++p) {
-      x[p] = *reinterpret_cast<const float4*>(input + p * DEPTH + 4 * quad);
+      x[p] = load4_shared(input + p * DEPTH + 4 * quad);
     }
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
 #pragma unroll
       for (int j = 0; j < S::THREAD_QUADS; ++j) {
         const float* from = kernel + (4 * quad + i) * K::TILE_CHANNELS + 4 * CHANNEL_THREADS * j;
-        const float4 k = *reinterpret_cast<const float4*>(from);
+        const float4 k = load4_shared(from);
 #pragma unroll
         for (int p = 0; p < K::THREAD_POSITIONS; ++p) {
           multiply_add(sums[p][j], i == 0 ? x[p].x : i == 1 ? x[p].y : i == 2 ? x[p].z : x[p].w, k);

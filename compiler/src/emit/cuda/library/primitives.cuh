@@ -101,6 +101,17 @@ __device__ __forceinline__ void store8_shared(float* to, const float (&x)[8]) {
   reinterpret_cast<float4*>(to)[1] = make_float4(x[4], x[5], x[6], x[7]);
 }
 
+// Four values from shared memory in one access. Written as an assignment, NVRTC makes two of it now and then, and those
+// meet in the banks.
+__device__ __forceinline__ float4 load4_shared(const float* from) {
+  float4 x;
+  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(x.x), "=f"(x.y), "=f"(x.z), "=f"(x.w)
+               : "r"(static_cast<unsigned>(__cvta_generic_to_shared(from)))
+               : "memory");
+  return x;
+}
+
 // What is not a number stays so, as it does in PyTorch; fmaxf and fminf would hide it.
 __device__ __forceinline__ float relu(float x) { return x < 0.0f ? 0.0f : x; }
 
