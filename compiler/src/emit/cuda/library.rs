@@ -10,6 +10,12 @@ const PRIMITIVES: &str = include_str!("library/primitives.cuh");
 /// What those on tensor cores use.
 const TENSOR: &str = include_str!("library/tensor.cuh");
 
+/// What mixing on tensor cores shares.
+const MIXING: &str = include_str!("library/mixing.cuh");
+
+/// What convolutions on tensor cores do with their sums.
+const FINISHED: &str = include_str!("library/finished.cuh");
+
 /// What the families of the attention share.
 const ATTENTION: &str = include_str!("library/attention.cuh");
 
@@ -17,9 +23,12 @@ const ATTENTION: &str = include_str!("library/attention.cuh");
 pub(super) fn files(families: &BTreeSet<Family>) -> Vec<&'static str> {
     let any = |of: &[Family]| of.iter().any(|family| families.contains(family));
     let tensor = any(&[Family::Conv, Family::Mix]).then_some(TENSOR);
+    let mixing = any(&[Family::Mix]).then_some(MIXING);
+    let finished = any(&[Family::Conv]).then_some(FINISHED);
     let attention = any(&[Family::AttentionHidden, Family::AttentionMixtures]).then_some(ATTENTION);
     let own = families.iter().map(|&family| file(family));
-    std::iter::once(PRIMITIVES).chain(tensor).chain(attention).chain(own).collect()
+    let shared = [tensor, mixing, finished, attention].into_iter().flatten();
+    std::iter::once(PRIMITIVES).chain(shared).chain(own).collect()
 }
 
 const fn file(family: Family) -> &'static str {

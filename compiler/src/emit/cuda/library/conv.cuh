@@ -195,90 +195,13 @@ __device__ __forceinline__ void multiply(float (&sums)[Sizes<K>::ROWS][Sizes<K>:
   }
 }
 
-// Where four channels of a finished tile, [P_TILE][C_TILE] floats, lie in shared memory, in fours: so that fragments are
-// written and channels read without conflicts.
+// The block's tile of sums.
 template <class K>
-__device__ __forceinline__ int place_sum(int position, int four) {
-  return (position * (K::C_TILE / 4) + four) ^ (position / 2 % 4 * 2);
-}
+struct Tile : K {
+  static constexpr int ROWS = Sizes<K>::ROWS, COLS = Sizes<K>::COLS, POSITIONS = Sizes<K>::POSITIONS;
+};
 
-// Leaves this block's part of a sum in memory. The last block of a tile to do so gets the sum of all parts, and true.
-template <class K>
-__device__ __forceinline__ bool gather(float (&sums)[Sizes<K>::ROWS][Sizes<K>::COLS][4], float* parts, unsigned* counter,
-                                       int part, char* shared) {
-  using S = Sizes<K>;
-  float4* const fragments = reinterpret_cast<float4*>(parts);
-  constexpr int FRAGMENTS = S::ROWS * S::COLS * K::THREADS;
-#pragma unroll
-  for (int r = 0; r < S::ROWS; ++r) {
-#pragma unroll
-    for (int c = 0; c < S::COLS; ++c) {
-      float(&x)[4] = sums[r][c];
-      fragments[part * FRAGMENTS + (r * S::COLS + c) * K::THREADS + threadIdx.x] = make_float4(x[0], x[1], x[2], x[3]);
-      x[0] = x[1] = x[2] = x[3] = 0.0f;
-    }
-  }
-  __threadfence();
-  __syncthreads();
-  volatile unsigned* const arrived = reinterpret_cast<unsigned*>(shared);
-  if (threadIdx.x == 0) *arrived = atomicAdd(counter, 1u);
-  __syncthreads();
-  const bool is_last = *arrived == K::PARTS - 1;
-  __syncthreads();
-  if (!is_last) return false;
-  if (threadIdx.x == 0) atomicExch(counter, 0u);
-  __threadfence();
-#pragma unroll 1
-  for (int i = 0; i < K::PARTS; ++i) {
-#pragma unroll
-    for (int r = 0; r < S::ROWS; ++r) {
-#pragma unroll
-      for (int c = 0; c < S::COLS; ++c) {
-        const float4 x = __ldcg(&fragments[i * FRAGMENTS + (r * S::COLS + c) * K::THREADS + threadIdx.x]);
-        float(&total)[4] = sums[r][c];
-        total[0] += x.x, total[1] += x.y, total[2] += x.z, total[3] += x.w;
-      }
-    }
-  }
-  return true;
-}
-
-// Finishes a tile of sums in shared memory, eight channels of a position at a time, and stores it. Leaves in `totals` this
-// thread's sums of finished values over its positions.
-template <class K>
-__device__ __forceinline__ void store(const float4* shared, int c_tile, int p_tile, const float* scale, const float* shift,
-                                      const half* add, half* output, long long sample, float (&totals)[8]) {
-  using S = Sizes<K>;
-  constexpr int CHUNKS = K::C_TILE / 8, STRIDE = K::THREADS / CHUNKS;
-  const int chunk = threadIdx.x % CHUNKS, channel = c_tile * K::C_TILE + chunk * 8;
-  // Every second four threads read their second half first: so all eight that share a cycle touch different banks.
-  const int swap = threadIdx.x / 4 % 2;
-  if (channel >= K::OUT_PITCH) return;
-  float scales[8] = {}, shifts[8] = {};
-  if constexpr (K::SCALE) load8(scale + channel, scales);
-  if constexpr (K::SHIFT) load8(shift + channel, shifts);
-#pragma unroll 2
-  for (int row = threadIdx.x / CHUNKS; row < K::P_TILE; row += STRIDE) {
-    const int position = p_tile * K::P_TILE + row;
-    if (position >= S::POSITIONS) break;
-    const float4 one = shared[place_sum<K>(row, chunk * 2 + swap)];
-    const float4 other = shared[place_sum<K>(row, chunk * 2 + 1 - swap)];
-    const float4 low = swap ? other : one, high = swap ? one : other;
-    float x[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
-    const long long at = (sample * S::POSITIONS + position) * K::OUT_PITCH + channel;
-    float addends[8] = {};
-    if constexpr (K::ADD) load8(add + at, addends);
-#pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      const float y = K::finish(x[i], scales[i], shifts[i], addends[i]);
-      x[i] = channel + i < K::OUT_CHANNELS ? y : 0.0f;
-      totals[i] += x[i];
-    }
-    store8(output + at, x);
-  }
-}
-
-// The same for columns that aren't channels, one channel at a time. The last tile of channels fills the padding too.
+// As `store`, for columns that aren't channels, one channel at a time. The last tile of channels fills the padding too.
 template <class K>
 __device__ __forceinline__ void store_scattered(const float* shared, int c_tile, int p_tile, const float* scale,
                                                 const float* shift, const half* add, half* output, long long sample,
@@ -295,7 +218,7 @@ __device__ __forceinline__ void store_scattered(const float* shared, int c_tile,
     half* const to = output + (sample * S::POSITIONS + position) * K::OUT_PITCH;
     if (is_channel) {
       const long long at = (sample * S::POSITIONS + position) * K::OUT_PITCH + channel;
-      const float x = shared[place_sum<K>(row, local / 4) * 4 + local % 4];
+      const float x = shared[place_sum<Tile<K>>(row, local / 4) * 4 + local % 4];
       const float y = K::finish(x, factor, term, K::ADD ? to_float(add[at]) : 0.0f);
       total += y;
       to[channel] = from_float<half>(y);
@@ -313,8 +236,7 @@ __device__ void run(const half* input, const half* kernel, const float* scale, c
   extern __shared__ __align__(128) char conv_shared[];
   const int part = blockIdx.x % K::PARTS, p_tile = blockIdx.x / K::PARTS % S::P_TILES, c_tile = blockIdx.y;
   const long long sample = blockIdx.x / (K::PARTS * S::P_TILES);
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int warp_c = warp % K::WARPS_C, warp_p = warp / K::WARPS_C;
+  const int warp = threadIdx.x / 32, warp_c = warp % K::WARPS_C, warp_p = warp / K::WARPS_C;
 
   float sums[S::ROWS][S::COLS][4] = {};
   {
@@ -354,56 +276,33 @@ __device__ void run(const half* input, const half* kernel, const float* scale, c
   if constexpr (K::PARTS > 1) {
     const long long tile = (sample * S::P_TILES + p_tile) * S::C_TILES + c_tile;
     float* const tile_parts = parts + tile * (K::PARTS * K::C_TILE * K::P_TILE);
-    if (!gather<K>(sums, tile_parts, counters + tile, part, conv_shared)) return;
+    if (!gather<Tile<K>>(sums, tile_parts, counters + tile, part, conv_shared, threadIdx.x, true)) return;
   }
 
   float* const tile_sums = reinterpret_cast<float*>(conv_shared);
 #pragma unroll
   for (int r = 0; r < S::ROWS; ++r) {
-#pragma unroll
-    for (int c = 0; c < S::COLS; ++c) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int channel = (warp_c * S::ROWS + r) * 16 + i / 2 * 8 + lane / 4;
-        const int position = (warp_p * S::COLS + c) * 8 + lane % 4 * 2 + i % 2;
-        tile_sums[place_sum<K>(position, channel / 4) * 4 + channel % 4] = sums[r][c][i];
-      }
-    }
+    lay<Tile<K>>(sums[r], tile_sums, (warp_c * S::ROWS + r) * 16, warp_p * S::COLS * 8);
   }
   __syncthreads();
 
-  // A thread finishes WIDTH channels at a time, always the same; LANES threads leave one sum of each.
-  constexpr int WIDTH = S::ALIGNED ? 8 : 1, COLUMNS = K::C_TILE / WIDTH, LANES = COLUMNS < 32 ? 32 : COLUMNS;
+  // A thread finishes WIDTH channels at a time, always the same.
+  constexpr int WIDTH = S::ALIGNED ? 8 : 1;
   float totals[WIDTH] = {};
   if constexpr (S::ALIGNED) {
-    store<K>(reinterpret_cast<const float4*>(conv_shared), c_tile, p_tile, scale, shift, add, output, sample, totals);
+    const int channel = c_tile * K::C_TILE + threadIdx.x % (K::C_TILE / 8) * 8;
+    store<Tile<K>>(reinterpret_cast<const float4*>(conv_shared), channel, p_tile, scale, shift, add, output, sample,
+                   threadIdx.x, totals);
   } else {
     store_scattered<K>(tile_sums, c_tile, p_tile, scale, shift, add, output, sample, totals[0]);
   }
   if constexpr (K::AVERAGED) {
-    // Sums of each thread's positions, then of a warp's threads that have the same channels, then of the warps, in order.
-    __syncthreads();
-#pragma unroll
-    for (int other = COLUMNS; other < 32; other *= 2) {
-#pragma unroll
-      for (int i = 0; i < WIDTH; ++i) totals[i] += __shfl_xor_sync(0xffffffff, totals[i], other);
-    }
-    constexpr int PITCH = COLUMNS % 8 == 0 ? COLUMNS + 4 : COLUMNS;
-    if (COLUMNS >= 32 || lane < COLUMNS) {
-#pragma unroll
-      for (int i = 0; i < WIDTH; ++i) {
-        tile_sums[(threadIdx.x / LANES * WIDTH + i) * PITCH + threadIdx.x % COLUMNS] = totals[i];
-      }
-    }
-    __syncthreads();
+    using Left = Totals<Tile<K>, WIDTH>;
+    Left::leave(totals, tile_sums, threadIdx.x);
     float* const to = averaged + (sample * S::P_TILES + p_tile) * K::OUT_PITCH;
     for (int local = threadIdx.x; local < K::C_TILE; local += K::THREADS) {
       const int column = c_tile * K::C_TILE + local;
-      float total = 0.0f;
-#pragma unroll
-      for (int group = 0; group < K::THREADS / LANES; ++group) {
-        total += tile_sums[(group * WIDTH + local % WIDTH) * PITCH + local / WIDTH];
-      }
+      const float total = Left::of(tile_sums, local);
       if constexpr (S::ALIGNED) {
         if (column < K::OUT_PITCH) to[column] = total;
       } else {

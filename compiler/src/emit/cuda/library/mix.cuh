@@ -16,42 +16,11 @@
 
 namespace kwc::mix {
 
-template <class K>
-struct Sizes {
-  static constexpr int STEPS = (K::CELLS + K::K_TILE - 1) / K::K_TILE;
-  static constexpr int E_TILES = (K::CELL + K::E_TILE - 1) / K::E_TILE;
-  static constexpr int CHUNKS = K::E_TILE / 8;
-  static constexpr int ATTENTION_CHUNKS = STEPS * K::K_TILE / 8;
-  static constexpr int PITCH = ATTENTION_CHUNKS | 1;
-  static constexpr int ATTENTION_BYTES = 16 * PITCH * K::C_TILE;
-  static constexpr int STAGE_BYTES = 2 * K::K_TILE * K::E_TILE;
-  // What a warp makes: pairs of 16 elements, and groups of 8 columns.
-  static constexpr int PAIRS = K::E_TILE / K::WARPS_E / 32;
-  static constexpr int GROUPS = K::C_TILE / K::WARPS_C / 8;
-  static constexpr int RESULT_BYTES = 8 * 32 * 2;
-};
+using mixing::Sizes;
+using mixing::Sums;
 
-template <class K>
-using Sums = float[Sizes<K>::PAIRS][2][Sizes<K>::GROUPS][4];
-
-// Two 8x8 matrices. Lanes 0 to 15 give the addresses of their rows.
-__device__ __forceinline__ void load_two(unsigned& x, unsigned& y, unsigned from) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];" : "=r"(x), "=r"(y) : "r"(from) : "memory");
-}
-
-// Starts to copy the attentions of the block's columns.
-template <class K>
-__device__ __forceinline__ void copy_attention(const half* attention, unsigned to, int columns) {
-  using S = Sizes<K>;
-  // Neighbouring threads write neighbouring chunks, those of the padding included.
-  for (int index = threadIdx.x; index < K::C_TILE * S::PITCH; index += K::THREADS) {
-    const int row = index / S::PITCH, chunk = index % S::PITCH;
-    const int column = blockIdx.x * K::C_TILE + row;
-    const bool inside = column < columns && chunk * 8 < K::ATTENTION_PITCH;
-    const half* const from = attention + static_cast<long long>(column) * K::ATTENTION_PITCH + chunk * 8;
-    copy16(to + 16 * index, inside ? from : attention, inside);
-  }
-}
+// Bytes of eight columns of 32 elements.
+constexpr int RESULT_BYTES = 8 * 32 * 2;
 
 // Starts to copy K_TILE cells' elements of a tile.
 template <class K>
@@ -73,41 +42,6 @@ __device__ __forceinline__ void copy_cells(const half* warehouse, unsigned stage
   }
 }
 
-// Adds the products of one step.
-template <class K>
-__device__ __forceinline__ void multiply(Sums<K>& sums, unsigned stage, unsigned attention, int step, int warp_e,
-                                         int warp_c) {
-  using S = Sizes<K>;
-  const int lane = threadIdx.x % 32;
-  const int cell = lane / 16 * 8 + lane % 8, chunk = warp_e * S::PAIRS * 4 + lane / 8 % 2;
-  const int column = warp_c * S::GROUPS * 8 + lane / 16 * 8 + lane % 8;
-  attention += 16 * (column * S::PITCH + step * (K::K_TILE / 8) + lane / 8 % 2);
-#pragma unroll
-  for (int k = 0; k < K::K_TILE; k += 16) {
-    unsigned a[S::PAIRS][2][4];
-#pragma unroll
-    for (int r = 0; r < S::PAIRS * 2; ++r) {
-      load_transposed(a[r / 2][r % 2], stage + 16 * (place<S::CHUNKS>(cell, chunk + r * 2) + k * S::CHUNKS));
-    }
-#pragma unroll
-    for (int c = 0; c < S::GROUPS; c += 2) {
-      const unsigned from = attention + 16 * (c * 8 * S::PITCH + k / 8);
-      unsigned b[4];
-      if (c + 1 < S::GROUPS) {
-        load_matrices(b, from);
-      } else {
-        // Lanes 16 to 31 repeat the addresses of the others: theirs would be beyond the tile.
-        load_two(b[0], b[1], from - lane / 16 * (16 * 8 * S::PITCH));
-      }
-#pragma unroll
-      for (int r = 0; r < S::PAIRS * 2; ++r) {
-        multiply_add(sums[r / 2][r % 2][c], a[r / 2][r % 2], b[0], b[1]);
-        if (c + 1 < S::GROUPS) multiply_add(sums[r / 2][r % 2][c + 1], a[r / 2][r % 2], b[2], b[3]);
-      }
-    }
-  }
-}
-
 // Stores a warp's part of a tile, by way of its place in shared memory, and makes the sums zero.
 template <class K>
 __device__ __forceinline__ void store(Sums<K>& sums, char* results, half* output, int tile, int columns, int warp_e,
@@ -122,7 +56,7 @@ __device__ __forceinline__ void store(Sums<K>& sums, char* results, half* output
 #pragma unroll
     for (int c = 0; c < S::GROUPS; ++c) {
       // One of two places in turn: when it is written again, all lanes have read it.
-      char* const place_of_group = results + (pair * S::GROUPS + c) % 2 * S::RESULT_BYTES;
+      char* const place_of_group = results + (pair * S::GROUPS + c) % 2 * RESULT_BYTES;
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
         float(&x)[4] = sums[pair][r][c];
@@ -155,11 +89,11 @@ __device__ void run(const half* attention, const half* warehouse, half* output, 
   const int columns = batch * mixtures, first_tile = blockIdx.y * K::TILES;
   const int tiles = first_tile + K::TILES < S::E_TILES ? K::TILES : S::E_TILES - first_tile;
   const unsigned attentions = shared_address(mix_shared), stages = attentions + S::ATTENTION_BYTES;
-  char* const results = mix_shared + S::ATTENTION_BYTES + K::STAGES * S::STAGE_BYTES + warp * (2 * S::RESULT_BYTES);
+  char* const results = mix_shared + S::ATTENTION_BYTES + K::STAGES * S::STAGE_BYTES + warp * (2 * RESULT_BYTES);
 
   // The next step to copy, and its tile.
   int next = 0, next_tile = 0;
-  copy_attention<K>(attention, attentions, columns);
+  mixing::copy_attention<K>(attention, attentions, blockIdx.x * K::C_TILE, columns);
 #pragma unroll
   for (int i = 0; i < K::STAGES - 1; ++i) {
     if (next_tile < tiles) copy_cells<K>(warehouse, stages + i * S::STAGE_BYTES, first_tile + next_tile, next);
@@ -176,7 +110,7 @@ __device__ void run(const half* attention, const half* warehouse, half* output, 
       if (next_tile < tiles) copy_cells<K>(warehouse, empty, first_tile + next_tile, next);
       copy_commit();
       if (++next == S::STEPS) next = 0, ++next_tile;
-      multiply<K>(sums, full, attentions, step, warp_e, warp_c);
+      mixing::multiply<K>(sums, full, attentions, step, warp_e, warp_c);
       empty = full;
       full += S::STAGE_BYTES;
       if (full == stages + K::STAGES * S::STAGE_BYTES) full = stages;

@@ -53,6 +53,11 @@ __device__ __forceinline__ void load_transposed(unsigned (&x)[4], unsigned from)
                : "memory");
 }
 
+// Two 8x8 matrices. Lanes 0 to 15 give the addresses of their rows.
+__device__ __forceinline__ void load_two(unsigned& x, unsigned& y, unsigned from) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];" : "=r"(x), "=r"(y) : "r"(from) : "memory");
+}
+
 // sums[16][8] += a[16][16] * b[16][8]. Lane l has of the sums rows l / 4 (first two) and l / 4 + 8, columns 2(l % 4) and
 // 2(l % 4) + 1.
 __device__ __forceinline__ void multiply_add(float (&sums)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
