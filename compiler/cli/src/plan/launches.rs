@@ -69,8 +69,12 @@ fn strategies(all: &[Strategy], out: &mut String) {
             CellSource::Warehouse => "cells of the warehouse",
             CellSource::FoldedBasis => "own cells and the folded basis",
         };
-        let convolution = strategy.convolution.map_or_else(String::new, |family| format!(", then convolve ({family})"));
-        let way = format!("mix {cells} ({}){convolution}", strategy.mixing);
+        let mixing = strategy.mixing;
+        let way = match strategy.convolution {
+            Some(_) if strategy.is_inside() => format!("mix {cells} inside the convolution ({mixing})"),
+            Some(family) => format!("mix {cells} ({mixing}), then convolve ({family})"),
+            None => format!("mix {cells} ({mixing})"),
+        };
         match ways.iter_mut().find(|(name, _)| *name == way) {
             Some((_, layers)) => layers.push(&strategy.layer),
             None => ways.push((way, vec![&strategy.layer])),

@@ -22,9 +22,9 @@ const ATTENTION: &str = include_str!("library/attention.cuh");
 /// The files that these families need, in an order in which they can stand in one text.
 pub(super) fn files(families: &BTreeSet<Family>) -> Vec<&'static str> {
     let any = |of: &[Family]| of.iter().any(|family| families.contains(family));
-    let tensor = any(&[Family::Conv, Family::Mix]).then_some(TENSOR);
-    let mixing = any(&[Family::Mix]).then_some(MIXING);
-    let finished = any(&[Family::Conv]).then_some(FINISHED);
+    let tensor = any(&[Family::Conv, Family::Mix, Family::MixConv]).then_some(TENSOR);
+    let mixing = any(&[Family::Mix, Family::MixConv]).then_some(MIXING);
+    let finished = any(&[Family::Conv, Family::MixConv]).then_some(FINISHED);
     let attention = any(&[Family::AttentionHidden, Family::AttentionMixtures]).then_some(ATTENTION);
     let own = families.iter().map(|&family| file(family));
     let shared = [tensor, mixing, finished, attention].into_iter().flatten();
@@ -41,6 +41,7 @@ const fn file(family: Family) -> &'static str {
         Family::Linear => include_str!("library/linear.cuh"),
         Family::Mix => include_str!("library/mix.cuh"),
         Family::MixF32 => include_str!("library/mix_f32.cuh"),
+        Family::MixConv => include_str!("library/mix_conv.cuh"),
         Family::AttentionHidden => include_str!("library/attention_hidden.cuh"),
         Family::AttentionMixtures => include_str!("library/attention_mixtures.cuh"),
         Family::PartialSums => include_str!("library/partial_sums.cuh"),

@@ -21,7 +21,7 @@ use super::work::Work;
 use super::{Planned, Variant};
 
 /// Microseconds in a second.
-const MICRO: f64 = 1e6;
+pub(super) const MICRO: f64 = 1e6;
 
 /// What can bind a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -42,6 +42,11 @@ impl<T: Copy + PartialEq> Choices<T> {
     }
 }
 
+/// The cheapest of all choices, each with its seconds; the first of equal ones.
+pub(super) fn cheapest<T>(all: Vec<(f64, T)>) -> Option<T> {
+    all.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, choice)| choice)
+}
+
 /// Those that cost little more than the cheapest, with what they cost of it, by that.
 fn cheap<T>(mut all: Vec<(f64, T)>) -> Vec<(f64, T)> {
     let least = all.iter().map(|&(cost, _)| cost).fold(f64::INFINITY, f64::min);

@@ -2,6 +2,7 @@
 
 mod depthwise;
 mod direct;
+mod inside;
 mod planar;
 mod simt;
 mod stem;
@@ -12,9 +13,14 @@ use kwc_program::{Conv, Linear, Step};
 
 use super::lower::Lowering;
 
+pub use inside::Choice;
+pub(super) use inside::{Unmixed, choose as choose_inside};
+
 /// A convolution.
 pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
-    if stem::covers(lowering, op) {
+    if let Some(unmixed) = lowering.read_unmixed(&op.kernel) {
+        inside::lower(lowering, step, op, &unmixed);
+    } else if stem::covers(lowering, op) {
         stem::lower(lowering, step, op);
     } else if depthwise::covers(lowering, op) {
         depthwise::lower(lowering, step, op);
@@ -29,7 +35,11 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
 
 /// A linear layer over several positions: the 1x1 convolution that it amounts to.
 pub(super) fn lower_linear(lowering: &mut Lowering<'_>, step: &Step, op: &Linear) {
-    let conv = Conv {
+    lower(lowering, step, &as_conv(op));
+}
+
+fn as_conv(op: &Linear) -> Conv {
+    Conv {
         input: op.input,
         output: op.output,
         kernel: op.kernel,
@@ -44,6 +54,5 @@ pub(super) fn lower_linear(lowering: &mut Lowering<'_>, step: &Step, op: &Linear
         padding: [0; 3],
         dilation: [1; 3],
         epilogue: op.epilogue,
-    };
-    lower(lowering, step, &conv);
+    }
 }

@@ -116,6 +116,8 @@ pub enum Family {
     Mix,
     /// The same in `f32`.
     MixF32,
+    /// Convolution that mixes its kernel on the way.
+    MixConv,
     /// The hidden units of attentions.
     AttentionHidden,
     /// Attentions from their hidden units.
@@ -157,6 +159,7 @@ impl Family {
             Self::Linear => "linear",
             Self::Mix => "mix",
             Self::MixF32 => "mix_f32",
+            Self::MixConv => "mix_conv",
             Self::AttentionHidden => "attention_hidden",
             Self::AttentionMixtures => "attention_mixtures",
             Self::PartialSums => "partial_sums",

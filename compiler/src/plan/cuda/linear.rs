@@ -54,9 +54,12 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Linear) {
     let element = lowering.element();
     let input = match lowering.storage(op.input) {
         Storage::Sums(sums) if sums.channels == op.in_channels && sums.parts <= MOST_PARTS => Input::sums(sums),
-        Storage::Sums(_) | Storage::Port(_) | Storage::Map(_) | Storage::Attention(_) | Storage::Kernel(_) => {
-            Input::vector(lowering.read(&step.layer, op.input, op.in_channels, 1))
-        }
+        Storage::Sums(_)
+        | Storage::Port(_)
+        | Storage::Map(_)
+        | Storage::Attention(_)
+        | Storage::Kernel(_)
+        | Storage::Unmixed(_) => Input::vector(lowering.read(&step.layer, op.input, op.in_channels, 1)),
     };
     let kernel = lowering.kernel_operand(&op.kernel, op.out_channels, op.in_channels, 1, op.in_channels);
     let (epilogue, vectors) = lowering.epilogue(&step.layer, &op.epilogue, op.out_channels, 1);

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use kwc_program::cuda::{ALIGNMENT, Argument, Buffer, Element, Extent, KernelId, Launch, Variant, Weight};
 use kwc_program::{BufferId, Op, Step, WeightId};
 
+use super::conv::{Choice, Unmixed};
 use super::kernel::{Epilogue, Kernel};
+use super::reads::reads;
 use super::storage::{Attention, KernelOperand, Map, Mixed, Port, Storage, Sums, padded};
 use super::weights::{Base, Order, PackRecipe};
 use super::work::Work;
@@ -37,6 +39,8 @@ pub(super) struct Shared {
 pub(super) struct Lowered {
     pub variant: Variant,
     pub work: Vec<Work>,
+    /// What the model said of dynamic layers that could be computed in two ways.
+    pub choices: Vec<Choice>,
     /// Why it can't be launched, if it can't.
     pub refusal: Option<Error>,
 }
@@ -72,6 +76,8 @@ pub(super) struct Lowering<'a> {
     buffers: Vec<Lifetime>,
     launches: Vec<Launch>,
     work: Vec<Work>,
+    /// As [`Lowered::choices`].
+    pub choices: Vec<Choice>,
     counters: usize,
     refusal: Option<Error>,
 }
@@ -93,6 +99,7 @@ impl<'a> Lowering<'a> {
             buffers: Vec::new(),
             launches: Vec::new(),
             work: Vec::new(),
+            choices: Vec::new(),
             counters: 0,
             refusal: None,
         };
@@ -181,7 +188,9 @@ impl<'a> Lowering<'a> {
                     map
                 }
             },
-            Storage::Attention(_) | Storage::Kernel(_) => unreachable!("{buffer} is no activation"),
+            Storage::Attention(_) | Storage::Kernel(_) | Storage::Unmixed(_) => {
+                unreachable!("{buffer} is no activation")
+            }
         };
         if (stored.channels, stored.positions) == (channels, positions) {
             return stored;
@@ -198,7 +207,7 @@ impl<'a> Lowering<'a> {
     pub(super) fn read_attention(&self, buffer: BufferId) -> Attention {
         match self.storage(buffer) {
             Storage::Attention(attention) => attention,
-            Storage::Port(_) | Storage::Map(_) | Storage::Sums(_) | Storage::Kernel(_) => {
+            Storage::Port(_) | Storage::Map(_) | Storage::Sums(_) | Storage::Kernel(_) | Storage::Unmixed(_) => {
                 unreachable!("{buffer} is no attention")
             }
         }
@@ -208,9 +217,18 @@ impl<'a> Lowering<'a> {
     pub(super) fn read_mixed(&self, buffer: BufferId) -> Mixed {
         match self.storage(buffer) {
             Storage::Kernel(mixed) => mixed,
-            Storage::Port(_) | Storage::Map(_) | Storage::Sums(_) | Storage::Attention(_) => {
+            Storage::Port(_) | Storage::Map(_) | Storage::Sums(_) | Storage::Attention(_) | Storage::Unmixed(_) => {
                 unreachable!("{buffer} is no kernel")
             }
+        }
+    }
+
+    /// The kernel of a convolution, if it mixes it itself.
+    pub(super) fn read_unmixed(&self, kernel: &kwc_program::Kernel) -> Option<Unmixed> {
+        let kwc_program::Operand::Buffer(buffer) = kernel.data else { return None };
+        match self.storage(buffer) {
+            Storage::Unmixed(unmixed) => Some(unmixed),
+            Storage::Port(_) | Storage::Map(_) | Storage::Sums(_) | Storage::Attention(_) | Storage::Kernel(_) => None,
         }
     }
 
@@ -457,7 +475,7 @@ impl<'a> Lowering<'a> {
         let (buffers, arena) = place::place_aligned(&self.buffers, ALIGNMENT);
         let buffers = buffers.iter().map(|b| Buffer { offset: b.offset, length: b.length }).collect();
         let variant = Variant { batch: self.batch, buffers, arena, launches: Cow::Owned(self.launches) };
-        Lowered { variant, work: self.work, refusal: self.refusal }
+        Lowered { variant, work: self.work, choices: self.choices, refusal: self.refusal }
     }
 
     /// Outputs and dumps live from their first launch, not from the first of all.
@@ -476,26 +494,5 @@ fn port_of(buffer: BufferId, shape: &Shape) -> Port {
         channels: shape.channels,
         positions: shape.positions(),
         channels_last: shape.order == ChannelOrder::Last,
-    }
-}
-
-/// The buffers of the steps that an operation reads.
-fn reads(op: &Op) -> Vec<BufferId> {
-    let kernel = |kernel: &kwc_program::Kernel| match kernel.data {
-        kwc_program::Operand::Buffer(buffer) => Some(buffer),
-        kwc_program::Operand::Weight(_) => None,
-    };
-    match op {
-        Op::Conv(op) => [Some(op.input), kernel(&op.kernel), op.epilogue.add].into_iter().flatten().collect(),
-        Op::Linear(op) => [Some(op.input), kernel(&op.kernel), op.epilogue.add].into_iter().flatten().collect(),
-        Op::GlobalAverage(op) => vec![op.input],
-        Op::Attention(op) => vec![op.average],
-        Op::Mix(op) => vec![op.attention],
-        Op::Pool(op) => vec![op.input],
-        Op::LayerNorm(op) => vec![op.input],
-        Op::Map(op) => [Some(op.input), op.epilogue.add].into_iter().flatten().collect(),
-        Op::Concat(op) => op.inputs.iter().map(|part| part.buffer).collect(),
-        Op::Upsample(op) => vec![op.input],
-        Op::GatherRows(op) => vec![op.input],
     }
 }

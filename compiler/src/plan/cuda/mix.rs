@@ -2,7 +2,8 @@
 //!
 //! One product for a layer and all samples: `[batch * mixtures, cells] x [cells, cell]`, where a cell's elements are stored
 //! `[cell_spatial, cell_in, pitch]`, its output channels last and padded. The product, as written, is the kernel that the
-//! convolution reads.
+//! convolution reads. For few samples and positions the convolution may mix instead, and nothing is launched here
+//! ([`conv::choose_inside`]).
 
 mod plain;
 mod tensor;
@@ -11,6 +12,7 @@ mod tiles;
 use kwc_program::cuda::{Argument, Element};
 use kwc_program::{Attention as AttentionOp, Basis, BufferId, Mix, Op, Step, WeightId};
 
+use super::conv;
 use super::elementwise::used;
 use super::kernel::{Constant, Parameter, ParameterKind};
 use super::lower::Lowering;
@@ -104,6 +106,14 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Mix) {
         None => Argument::Weight(lowering.weight(op.warehouse, order, element, LAYOUT)),
     };
     let cell = op.cell / cell_out * pitch;
+    if element == Element::F16 {
+        let apart = tensor::seconds(lowering, cell, attention.cells, op.mixtures);
+        let inside = |apart| conv::choose_inside(lowering, step, op, attention, warehouse, cell_out, apart);
+        if let Some(unmixed) = apart.and_then(inside) {
+            lowering.store(op.output, Storage::Unmixed(unmixed));
+            return;
+        }
+    }
     let buffer = lowering.allocate(op.mixtures * cell * element.bytes());
     let mixed = Mixed { buffer, element, block: cell_out, pitch, elements: op.mixtures * cell };
     lowering.store(op.output, Storage::Kernel(mixed));

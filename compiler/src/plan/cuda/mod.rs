@@ -24,6 +24,7 @@ mod mix;
 mod norm;
 mod pool;
 mod product;
+mod reads;
 mod storage;
 mod strategy;
 mod weights;
@@ -34,9 +35,10 @@ use std::borrow::Cow;
 use kwc_program::cuda::{FORMAT_VERSION, Precision, Program, Variant};
 
 pub use bounds::{Bounds, LaunchBound, Limit, Sums, Times};
+pub use conv::Choice;
 pub use gpu::{GPUS, Gpu};
 pub use kernel::{Constant, Epilogue, Family, Kernel, Parameter, ParameterKind};
-pub use strategy::{CellSource, Strategy};
+pub use strategy::{CellSource, Modelled, Strategy};
 pub use weights::{Base, Fold, Order, PackRecipe};
 pub use work::{Amount, Work};
 
@@ -52,6 +54,8 @@ pub struct Options {
     pub max_batch: usize,
     /// The GPU whose figures decide between strategies.
     pub gpu: &'static Gpu,
+    /// Where dynamic layers are mixed.
+    pub mixing: Mixing,
     /// As [`super::Options::dumps`].
     pub dumps: Vec<String>,
     /// As [`super::Options::fuse`].
@@ -60,12 +64,26 @@ pub struct Options {
     pub temperature: Option<f32>,
 }
 
+/// Where dynamic layers are mixed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mixing {
+    /// Where a model of both ways says that it is faster.
+    #[default]
+    Auto,
+    /// In a launch of its own.
+    Apart,
+    /// In the convolution, for every layer that the kernel for it covers: half precision, batches to 2, at most 64 output
+    /// positions, one group, cells whose channels are multiples of 16.
+    Inside,
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             precision: Precision::F16,
             max_batch: 8,
             gpu: &GPUS[0],
+            mixing: Mixing::Auto,
             dumps: Vec::new(),
             fuse: true,
             temperature: None,
@@ -92,6 +110,8 @@ pub struct Planned {
     pub recipes: Vec<PackRecipe>,
     /// What the launches have to do, by variant.
     pub work: Vec<Vec<Work>>,
+    /// The dynamic layers that could be computed in two ways, by variant.
+    pub choices: Vec<Vec<Choice>>,
 }
 
 /// Batches that start a range of their own: what is best for one or two samples isn't for more.
@@ -112,6 +132,7 @@ pub fn plan(checked: &Checked, options: &Options) -> Result<Planned, Error> {
     let mut shared = lower::Shared::default();
     let mut variants: Vec<Variant> = Vec::new();
     let mut work = Vec::new();
+    let mut choices = Vec::new();
     for batch in options.ranges() {
         let lowered = lower::lower(checked, options, &steps, batch, &mut shared);
         if let Some(error) = lowered.refusal {
@@ -122,10 +143,13 @@ pub fn plan(checked: &Checked, options: &Options) -> Result<Planned, Error> {
                 last.batch = batch;
                 work.pop();
                 work.push(lowered.work);
+                choices.pop();
+                choices.push(lowered.choices);
             }
             Some(_) | None => {
                 variants.push(lowered.variant);
                 work.push(lowered.work);
+                choices.push(lowered.choices);
             }
         }
     }
@@ -150,5 +174,5 @@ pub fn plan(checked: &Checked, options: &Options) -> Result<Planned, Error> {
         kernels: Cow::Owned(shared.entries),
         variants: Cow::Owned(variants),
     };
-    Ok(Planned { program, kernels: shared.kernels, recipes: shared.recipes, work })
+    Ok(Planned { program, kernels: shared.kernels, recipes: shared.recipes, work, choices })
 }

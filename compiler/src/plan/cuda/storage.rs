@@ -3,6 +3,8 @@
 use kwc_program::cuda::{Argument, CHANNELS, Element};
 use kwc_program::{Basis, BufferId, WeightId};
 
+use super::conv::Unmixed;
+
 /// What a buffer of the steps holds, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Storage {
@@ -16,6 +18,8 @@ pub(super) enum Storage {
     Attention(Attention),
     /// The mixed kernel of a layer.
     Kernel(Mixed),
+    /// The kernel of a layer whose convolution mixes it.
+    Unmixed(Unmixed),
 }
 
 /// `f32` in PyTorch's order: `[channels, positions]`, or `[positions, channels]`.

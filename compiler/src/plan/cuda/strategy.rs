@@ -4,10 +4,11 @@ use kwc_program::cuda::Variant;
 use serde::Serialize;
 
 use super::Planned;
+use super::bounds::MICRO;
 use super::kernel::{Constant, Family, Kernel};
 
 /// How a dynamic layer is computed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Strategy {
     /// Path of the layer, as its launches have it.
     pub layer: String,
@@ -17,8 +18,29 @@ pub struct Strategy {
     pub cell_count: usize,
     /// Family of the kernel that mixes.
     pub mixing: &'static str,
-    /// Family of the kernel that convolves, each sample with its own mixed kernel; null if the layer launches none.
+    /// Family of the kernel that convolves, each sample with its own mixed kernel; null if the layer launches none. The one
+    /// that mixes, if that is done inside the convolution.
     pub convolution: Option<&'static str>,
+    /// For a layer that could be computed in both ways, what the model says of them; absent for others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modelled: Option<Modelled>,
+}
+
+/// Modelled times of a dynamic layer, without its attention, microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Modelled {
+    /// Mixing, then convolving.
+    pub apart: f64,
+    /// Mixing inside the convolution.
+    pub inside: f64,
+}
+
+impl Strategy {
+    /// Whether one kernel mixes and convolves.
+    #[must_use]
+    pub fn is_inside(&self) -> bool {
+        self.convolution == Some(self.mixing)
+    }
 }
 
 /// What a layer's kernel is mixed of.
@@ -42,7 +64,9 @@ impl Planned {
                 launched.iter().filter(move |(name, kernel)| *name == layer && Role::of(kernel.family) == role);
             all.next().map(|(_, kernel)| *kernel)
         };
-        let mixing = launched.iter().filter(|(_, kernel)| Role::of(kernel.family) == Role::Mixing);
+        let index = self.program.variants.iter().position(|other| other.batch == variant.batch);
+        let choices = index.and_then(|index| self.choices.get(index)).map_or(&[][..], Vec::as_slice);
+        let mixing = launched.iter().filter(|(_, kernel)| matches!(Role::of(kernel.family), Role::Mixing | Role::Both));
         let strategy = |&(layer, kernel): &(&str, &Kernel)| {
             let is_folded =
                 of(layer, Role::Attention).is_some_and(|k| k.constant("FOLDED") == Some(Constant::Bool(true)));
@@ -55,7 +79,16 @@ impl Planned {
                 cells: if is_folded { CellSource::FoldedBasis } else { CellSource::Warehouse },
                 cell_count,
                 mixing: kernel.family.name(),
-                convolution: of(layer, Role::Product).map(|kernel| kernel.family.name()),
+                convolution: match Role::of(kernel.family) {
+                    Role::Both => Some(kernel.family.name()),
+                    Role::Attention | Role::Mixing | Role::Product | Role::Other => {
+                        of(layer, Role::Product).map(|kernel| kernel.family.name())
+                    }
+                },
+                modelled: choices
+                    .iter()
+                    .find(|choice| choice.layer == layer)
+                    .map(|choice| Modelled { apart: choice.apart * MICRO, inside: choice.inside * MICRO }),
             }
         };
         mixing.map(strategy).collect()
@@ -76,6 +109,8 @@ enum Role {
     Attention,
     Mixing,
     Product,
+    /// Mixing and the product.
+    Both,
     Other,
 }
 
@@ -84,6 +119,7 @@ impl Role {
         match family {
             Family::AttentionMixtures => Self::Attention,
             Family::Mix | Family::MixF32 => Self::Mixing,
+            Family::MixConv => Self::Both,
             Family::Conv | Family::ConvF32 | Family::Stem | Family::Depthwise | Family::Direct | Family::Linear => {
                 Self::Product
             }

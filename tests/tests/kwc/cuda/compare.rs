@@ -63,24 +63,29 @@ pub(crate) fn random_state(checked: &Checked, numbers: &mut Numbers) -> State {
 /// what it gives on the CPU, and the virtual GPU must find nothing wrong. Dumps are compared too.
 #[track_caller]
 pub(crate) fn assert_agrees(spec: &str, precision: Precision, batch: usize, dumps: &[&str]) -> Ran {
+    let dumps = dumps.iter().map(|&d| d.to_owned()).collect();
+    assert_agrees_as(spec, &Options { precision, dumps, max_batch: batch.max(4), ..Options::default() }, batch)
+}
+
+/// The same, planned with these options.
+#[track_caller]
+pub(crate) fn assert_agrees_as(spec: &str, options: &Options, batch: usize) -> Ran {
     let checked = checked_text(spec);
-    let dumps: Vec<String> = dumps.iter().map(|&d| d.to_owned()).collect();
     let mut numbers = Numbers::new(7);
     let mut random = random_state(&checked, &mut numbers);
-    let options = plan::Options { dumps: dumps.clone(), ..plan::Options::default() };
-    let mut cpu = model(&checked, &options, &mut random, 1);
+    let steps = plan::Options { dumps: options.dumps.clone(), ..plan::Options::default() };
+    let mut cpu = model(&checked, &steps, &mut random, 1);
     let inputs: Vec<Vec<f32>> =
         cpu.program().inputs.iter().map(|p| numbers.take(p.shape.iter().product::<usize>() * batch)).collect();
     let slices: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     cpu.run(batch, &slices).unwrap();
 
-    let options = Options { precision, dumps, max_batch: batch.max(4), ..Options::default() };
-    let network = pipeline::cuda(&checked, &options).unwrap();
+    let network = pipeline::cuda(&checked, options).unwrap();
     let mut weights = vec![0; network.planned.program.weight_bytes];
     pack_cuda(&network.planned, &mut random, &mut weights, &mut |_, _| {}).unwrap();
     let ran = device::run(&network, &weights, batch, &slices, 1);
     assert!(ran.findings.is_empty(), "{:#?}\n{}", ran.findings, network.source);
-    let tolerance = match precision {
+    let tolerance = match options.precision {
         Precision::F32 => 3e-6,
         Precision::F16 => 4e-3,
     };

@@ -9,6 +9,7 @@ mod depthwise;
 mod device;
 mod edges;
 mod emitted;
+mod inside;
 mod layers;
 mod limits;
 mod linear;

@@ -1,12 +1,12 @@
 // Products of attentions and warehouse cells, on tensor cores: elements of a cell times columns, summed over the cells. Column
-// b * MIXTURES + i is mixture i of sample b.
+// b * mixtures + i is mixture i of sample b.
 //
 // WARPS_E x WARPS_C warps make C_TILE columns of E_TILE elements, from steps of K_TILE cells. In shared memory, with chunks of
 // eight halves:
 //   attention [C_TILE][PITCH chunks], an odd pitch, zeros beyond the last cell and the last column,
 //   a stage   [K_TILE][E_TILE], chunks in the order of `place`, zeros beyond the last cell.
 //
-// K: these constants, CELL (elements of a cell), CELLS, MIXTURES, ATTENTION_PITCH, THREADS.
+// K: these constants, CELL (elements of a cell), CELLS, ATTENTION_PITCH, THREADS.
 // Layout of attentions in memory: [columns][ATTENTION_PITCH].
 
 namespace kwc::mixing {

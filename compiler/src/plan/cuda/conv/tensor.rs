@@ -10,7 +10,7 @@ use crate::plan::cuda::elementwise::used;
 use crate::plan::cuda::gpu::Gpu;
 use crate::plan::cuda::kernel::{Epilogue, Family, Kernel, Parameter, ParameterKind};
 use crate::plan::cuda::lower::Lowering;
-use crate::plan::cuda::storage::{KernelOperand, Map};
+use crate::plan::cuda::storage::{KernelOperand, Map, padded};
 use crate::plan::cuda::work::{Amount, Work};
 
 /// Whether this family covers a convolution.
@@ -26,12 +26,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
     let input = lowering.read(&step.layer, op.input, op.in_channels, positions);
     let kernel = lowering.kernel_operand(&op.kernel, op.out_channels, op.in_channels, window, op.channel_block);
     let (epilogue, [scale, shift, add]) = lowering.epilogue(&step.layer, &op.epilogue, op.out_channels, out_positions);
-    let problem = Problem {
-        columns: op.out_channels / kernel.block * kernel.pitch,
-        positions: out_positions,
-        chunks: window * input.pitch / 8,
-        batch: lowering.batch,
-    };
+    let problem = problem(op, kernel.block, kernel.pitch, lowering.batch);
     let output = lowering.fresh(op.output, op.out_channels, out_positions, input.channels_last);
     let is_averaged = lowering.is_averaged(op.output);
     let form = Form { op, kernel: &kernel, input: &input, output: &output, epilogue: &epilogue, is_averaged };
@@ -68,6 +63,16 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
 
 fn extent(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// The product that a convolution is, if its kernel has blocks of so many output channels, and so many with padding.
+pub(super) fn problem(op: &Conv, block: usize, pitch: usize, batch: usize) -> Problem {
+    Problem {
+        columns: op.out_channels / block * pitch,
+        positions: planar::out_positions(op),
+        chunks: op.kernel_size.iter().product::<usize>() * padded(op.in_channels) / 8,
+        batch,
+    }
 }
 
 /// What a convolution's kernel is made of, whatever its tiles.

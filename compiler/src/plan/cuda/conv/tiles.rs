@@ -4,6 +4,7 @@
 //! blocks issue, multiply, and move, or from latencies where too few blocks share it; and for the whole the bandwidth of
 //! the L2 cache. It knows what decides between tiles: padding, waves, reuse, and too few blocks.
 
+use crate::plan::cuda::choice::cheapest;
 use crate::plan::cuda::gpu::{COPY_LATENCY, Gpu, L2_PORT, MAX_SHARED, STEP_LATENCY};
 
 /// The problem: a product of matrices for each sample.
@@ -104,8 +105,8 @@ impl Tiles {
         self.rows() * self.cols() * 4
     }
 
-    /// Seconds that the model gives.
-    fn cost(&self, problem: &Problem, gpu: &Gpu) -> f64 {
+    /// Seconds that the model gives, and of these those that moving bytes takes.
+    fn seconds(&self, problem: &Problem, gpu: &Gpu) -> (f64, f64) {
         let clock = gpu.issue / 4.0;
         let multiprocessors = f64::from(gpu.multiprocessors);
         let [c, p, k] = [self.c_tile, self.p_tile, self.k_tile].map(|n| n as f64);
@@ -133,13 +134,24 @@ impl Tiles {
         let cycles = (most / resident) as f64 * wave(resident) + wave(most % resident);
         let moved = blocks as f64 * copied * steps + tiles as f64 * (c * p * 2.0 + gathered);
         let transfer = moved / gpu.l2;
-        (cycles / clock).max(transfer) + IMPATIENCE * transfer
+        ((cycles / clock).max(transfer), transfer)
+    }
+
+    /// What decides between tiles.
+    fn cost(&self, problem: &Problem, gpu: &Gpu) -> f64 {
+        let (seconds, transfer) = self.seconds(problem, gpu);
+        seconds + IMPATIENCE * transfer
     }
 }
 
 /// All tiles that fit, with the seconds that the model gives.
 pub(super) fn costs(problem: &Problem, gpu: &Gpu) -> Vec<(f64, Tiles)> {
     candidates(problem, gpu).into_iter().map(|tiles| (tiles.cost(problem, gpu), tiles)).collect()
+}
+
+/// Seconds that the model gives the tiles that it likes best.
+pub(super) fn seconds(problem: &Problem, gpu: &Gpu) -> Option<f64> {
+    cheapest(costs(problem, gpu)).map(|tiles| tiles.seconds(problem, gpu).0)
 }
 
 fn candidates(problem: &Problem, gpu: &Gpu) -> Vec<Tiles> {

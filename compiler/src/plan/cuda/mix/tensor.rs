@@ -5,11 +5,19 @@ use kwc_program::cuda::{Element, Extent};
 
 use super::tiles::{Problem, Tiles, costs};
 use super::{Product, count};
-use crate::plan::cuda::choice::Choices;
+use crate::plan::cuda::choice::{Choices, cheapest};
 use crate::plan::cuda::gpu::Gpu;
 use crate::plan::cuda::kernel::{Constant, Family, Kernel};
 use crate::plan::cuda::lower::Lowering;
 use crate::plan::cuda::work::{Amount, Work};
+
+/// Seconds that the model gives a product of so many elements of a cell, cells, and mixtures of a sample; none if its
+/// attentions don't fit in shared memory.
+pub(super) fn seconds(lowering: &Lowering<'_>, cell: usize, cells: usize, mixtures: usize) -> Option<f64> {
+    let problem = Problem { cell, cells, columns: mixtures * lowering.batch };
+    let gpu = lowering.options.gpu;
+    cheapest(costs(&problem, gpu)).map(|tiles| tiles.seconds(&problem, gpu))
+}
 
 /// Adds the launch of a product, if its attentions fit in shared memory.
 pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, product: &Product) -> bool {

@@ -127,8 +127,8 @@ impl Tiles {
         by_shared.min(by_registers).clamp(1, 8)
     }
 
-    /// Seconds that the model gives.
-    fn cost(&self, problem: &Problem, gpu: &Gpu) -> f64 {
+    /// Seconds by the model: on the multiprocessors, through the L2 cache, from global memory.
+    fn bounds(&self, problem: &Problem, gpu: &Gpu) -> [f64; 3] {
         let clock = gpu.issue / 4.0;
         let multiprocessors = f64::from(gpu.multiprocessors);
         let [elements, columns, k] = [self.e_tile(), self.c_tile(), self.k_tile].map(|n| n as f64);
@@ -155,8 +155,17 @@ impl Tiles {
         let result = 2 * problem.columns * problem.cell;
         let moved = self.warehouse_bytes(problem) + self.attention_bytes(problem) + result;
         let once = 2 * problem.cells * problem.cell + result;
-        let bounds = [cycles / clock, moved as f64 / gpu.l2, once as f64 / gpu.memory];
-        bounds.iter().fold(0.0, |most: f64, &bound| most.max(bound)) + SHARE * bounds.iter().sum::<f64>()
+        [cycles / clock, moved as f64 / gpu.l2, once as f64 / gpu.memory]
+    }
+
+    /// Seconds that the model gives.
+    pub(super) fn seconds(&self, problem: &Problem, gpu: &Gpu) -> f64 {
+        self.bounds(problem, gpu).into_iter().fold(0.0, f64::max)
+    }
+
+    /// What decides between tiles.
+    fn cost(&self, problem: &Problem, gpu: &Gpu) -> f64 {
+        self.seconds(problem, gpu) + SHARE * self.bounds(problem, gpu).iter().sum::<f64>()
     }
 }
 
