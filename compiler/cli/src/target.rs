@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
-use kwc_compiler::plan::cuda::{self, GPUS, Gpu};
+use kwc_compiler::plan::cuda::{self, GPUS, Gpu, Mixing};
 
 use crate::model::Precision;
 
@@ -31,6 +31,31 @@ pub(crate) struct CudaArguments {
     /// The GPU whose figures decide between strategies; the kernels run on others too [default: a100]
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(GPUS.iter().map(|gpu| gpu.name)))]
     gpu: Option<String>,
+
+    /// Where the kernels of dynamic layers are mixed on CUDA devices [default: auto]
+    #[arg(long, value_enum, value_name = "WHERE")]
+    mixing: Option<MixingName>,
+}
+
+/// Where kernels are mixed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum MixingName {
+    /// Where a model of both ways says that it is faster
+    Auto,
+    /// In a launch ahead of the convolution
+    Apart,
+    /// In the convolution wherever that can be: f16, one or two samples, at most 64 output positions
+    Inside,
+}
+
+impl From<MixingName> for Mixing {
+    fn from(name: MixingName) -> Self {
+        match name {
+            MixingName::Auto => Self::Auto,
+            MixingName::Apart => Self::Apart,
+            MixingName::Inside => Self::Inside,
+        }
+    }
 }
 
 impl CudaArguments {
@@ -41,6 +66,7 @@ impl CudaArguments {
             precision: self.precision.map_or(defaults.precision, Into::into),
             max_batch: self.max_batch.map_or(defaults.max_batch, usize::from),
             gpu: self.gpu.as_deref().and_then(Gpu::named).unwrap_or(defaults.gpu),
+            mixing: self.mixing.map_or(defaults.mixing, Into::into),
             ..defaults
         }
     }
@@ -67,11 +93,12 @@ impl CudaArguments {
     }
 
     /// The options, and whether each was given.
-    pub(crate) fn given(&self) -> [(&'static str, bool); 3] {
+    pub(crate) fn given(&self) -> [(&'static str, bool); 4] {
         [
             ("--precision", self.precision.is_some()),
             ("--max-batch", self.max_batch.is_some()),
             ("--gpu", self.gpu.is_some()),
+            ("--mixing", self.mixing.is_some()),
         ]
     }
 }

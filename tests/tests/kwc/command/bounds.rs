@@ -56,6 +56,55 @@ fn a_basis_that_is_folded_is_a_strategy() {
     assert!(text.contains("mix own cells and the folded basis (mix), then convolve (conv): a, b\n"), "{text}");
 }
 
+/// A layer of 512x512 channels at 7x7 whose warehouse has 47 cells, and one of 16x16 channels whose warehouse has a thousand.
+const WAYS: &str = "\
+kwc: 1
+name: ways
+input: { channels: 512, height: 7, width: 7 }
+warehouses: { budget: 47, each: { x: { budget: 1000 } } }
+layers:
+  - conv: { name: few_large, out: 512, kernel: 1, warehouse: w }
+  - conv: { name: narrow, out: 16, kernel: 1 }
+  - conv: { name: many_small, out: 16, kernel: 1, warehouse: x }
+";
+
+#[test]
+fn where_a_layer_is_mixed_is_a_strategy() {
+    let folder = folder_with("ways.yaml", WAYS);
+    let plan = |arguments: &str| {
+        let arguments = format!("plan ways.yaml --target cuda --max-batch 1 --format json {arguments}");
+        kwc(folder.path(), &arguments).assert_ok().json()["cuda"].clone()
+    };
+    let auto = plan("");
+    let strategies = &auto["variants"][0]["strategies"];
+    let families = |strategies: &Value| {
+        let of = |n: usize| (strategies[n]["mixing"].clone(), strategies[n]["convolution"].clone());
+        [of(0), of(1)]
+    };
+    let (inside, apart) = ((json!("mix_conv"), json!("mix_conv")), (json!("mix"), json!("conv")));
+    assert_eq!(families(strategies), [inside.clone(), apart.clone()]);
+    let modelled = |n: usize, way: &str| strategies[n]["modelled"][way].as_f64().unwrap();
+    // 24.6 MB at the bandwidth of the A100's memory are what both ways take at least, and a launch more apart.
+    let warehouse = 47.0 * 512.0 * 512.0 * 2.0 / 1555e9 * 1e6;
+    let microseconds = |cycles: f64| cycles / 1.41e3;
+    assert!(modelled(0, "apart") > warehouse + 1.5);
+    assert!(modelled(0, "inside") > warehouse + microseconds(1800.0));
+    assert!(modelled(0, "inside") < modelled(0, "apart"));
+    // One block has all elements of a cell of 16x16, and so reads 512 kB alone, with the share of the bandwidth that one and
+    // a half of 108 multiprocessors have, after 1800 cycles.
+    let alone = 1000.0 * 256.0 * 2.0 / (1555e9 * 1.5 / 108.0) * 1e6 + microseconds(1800.0);
+    assert_close(&strategies[1]["modelled"]["inside"], alone);
+    assert!(modelled(1, "apart") < modelled(1, "inside"));
+    // What is asked for is done.
+    assert_eq!(families(&plan("--mixing apart")["variants"][0]["strategies"]), [apart.clone(), apart]);
+    assert_eq!(families(&plan("--mixing inside")["variants"][0]["strategies"]), [inside.clone(), inside]);
+    let text = kwc(folder.path(), "plan ways.yaml --target cuda --mixing inside").assert_ok().stdout.clone();
+    let line = "mix cells of the warehouse inside the convolution (mix_conv): few_large, many_small\n";
+    assert!(text.contains(line), "{text}");
+    let refused = kwc(folder.path(), "plan ways.yaml --mixing inside");
+    assert!(refused.stderr.contains("--mixing is of the target `cuda`"), "{}", refused.stderr);
+}
+
 #[test]
 fn bounds_as_computed_by_hand() {
     let folder = folder_with("tiny.yaml", TINY);

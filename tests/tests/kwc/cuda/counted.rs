@@ -71,7 +71,7 @@ fn cuda_resnet50_counts() {
         if work.tensor {
             assert_eq!(counters.tensor_multiply_adds, work.padded.of(BATCH), "{symbol} of {}", launch.layer);
         }
-        if matches!(family, Family::Conv | Family::Mix) {
+        if matches!(family, Family::Conv | Family::Mix | Family::MixConv) {
             assert_eq!(counters.bank_conflicts, 0, "{symbol} of {}", launch.layer);
         }
         if family == Family::Conv {
