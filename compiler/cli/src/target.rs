@@ -85,10 +85,12 @@ impl CudaArguments {
         let gpu = || {
             option("gpu").map(|(name, v)| Gpu::named(v).map(|gpu| gpu.name.to_owned()).ok_or_else(|| unknown(name, v)))
         };
+        let mixing = || option("mixing").map(|(name, v)| MixingName::from_str(v, false).map_err(|_| unknown(name, v)));
         Ok(Self {
             precision: self.precision.map(Ok).or_else(precision).transpose()?,
             max_batch: self.max_batch.map(Ok).or_else(max_batch).transpose()?,
             gpu: self.gpu.clone().map(Ok).or_else(gpu).transpose()?,
+            mixing: self.mixing.map(Ok).or_else(mixing).transpose()?,
         })
     }
 

@@ -8,6 +8,7 @@ use kwc_compiler::emit::cuda::{PTX_FILE, SOURCE_FILE, cubin_file};
 use kwc_compiler::emit::package::Generated;
 use kwc_compiler::emit::{CodeForm, ptx};
 use kwc_compiler::pipeline::{self, CudaNetwork, NVRTC_OPTIONS, Setting};
+use kwc_compiler::plan::cuda::Mixing;
 use kwc_compiler::plan::{self, cuda};
 use kwc_compiler::state;
 use kwc_compiler::weights::{Checkpoint, matching};
@@ -200,11 +201,17 @@ fn options(plan: &cuda::Options, architectures: &[String]) -> BTreeMap<String, S
         Precision::F16 => "f16",
         Precision::F32 => "f32",
     };
+    let mixing = match plan.mixing {
+        Mixing::Auto => "auto",
+        Mixing::Apart => "apart",
+        Mixing::Inside => "inside",
+    };
     let option = |name: &str, value: String| (name.to_owned(), value);
     BTreeMap::from([
         option("precision", precision.to_owned()),
         option("max-batch", plan.max_batch.to_string()),
         option("gpu", plan.gpu.name.to_owned()),
+        option("mixing", mixing.to_owned()),
         option("arch", architectures.join(",")),
     ])
 }
