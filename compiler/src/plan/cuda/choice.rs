@@ -8,7 +8,7 @@ use super::kernel::Kernel;
 use super::lower::Lowering;
 
 /// What a kernel less is worth: so many times the least cost. The models are not exact to that.
-const WORTH: f64 = 1.05;
+const WORTH: f64 = 1.03;
 
 /// Choices of a launch that cost at most [`WORTH`] times the least, those to be preferred first.
 #[derive(Debug, Clone)]
