@@ -32,11 +32,13 @@ pub(super) fn emit(writer: &mut Writer, kernel: &Kernel, symbol: &str, layers: &
     writer.blank();
 }
 
+/// A member of the struct. Whole numbers are enumerators: a static member of a struct is a variable of the module, which
+/// code that reads only its value leaves behind, thousands of them in a network.
 fn member(name: &str, constant: Constant) -> String {
     match constant {
-        Constant::Int(value) => format!("static constexpr int {name} = {value};"),
+        Constant::Int(value) => format!("enum : int {{ {name} = {value} }};"),
         Constant::Float(value) => format!("static constexpr float {name} = {value:e}f;"),
-        Constant::Bool(value) => format!("static constexpr bool {name} = {value};"),
+        Constant::Bool(value) => format!("enum : bool {{ {name} = {value} }};"),
         Constant::Type(element) => format!("using {name} = {};", element_type(element)),
     }
 }

@@ -29,11 +29,11 @@ pub struct Kernel {
 /// A specialising constant.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Constant {
-    /// `static constexpr int`
+    /// `enum : int`
     Int(i64),
     /// `static constexpr float`
     Float(f32),
-    /// `static constexpr bool`
+    /// `enum : bool`
     Bool(bool),
     /// `using NAME = half` or `float`
     Type(Element),

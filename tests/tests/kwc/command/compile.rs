@@ -84,8 +84,7 @@ fn a_folder_has_all_that_a_network_needs() {
     assert_eq!(files(&folder.path().join("compiled")).len(), CODE.len() + OTHERS.len(), "nothing else is left");
 
     let manifest = read_json(&tiny.join("manifest.json"));
-    let options =
-        json!({ "arch": "sm_80,sm_90", "gpu": "a100", "max-batch": "4", "mixing": "auto", "precision": "f16", "set classes": "3" });
+    let options = json!({ "arch": "sm_80,sm_90", "gpu": "a100", "max-batch": "4", "mixing": "auto", "precision": "f16", "set classes": "3" });
     assert_eq!(manifest["options"], options);
     let (major, minor) = nvrtc().version();
     assert_eq!(manifest["nvrtc"]["version"], format!("{major}.{minor}"));
