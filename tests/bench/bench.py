@@ -69,7 +69,11 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--peers", type=words, metavar="NAME,...", help="programs beside kwc [all]")
     run.add_argument("--rounds", type=positive, default=10, metavar="N", help="turns of each program [%(default)s]")
     run.add_argument(
-        "--seconds", type=float, default=0.5, metavar="S", help="time to fill in a turn, of three runs or more [%(default)s]"
+        "--seconds",
+        type=float,
+        default=0.5,
+        metavar="S",
+        help="time to fill in a turn, of three runs or more [%(default)s]",
     )
     run.add_argument(
         "--warm-up", type=positive, default=2, metavar="N", help="runs in a turn that don't count [%(default)s]"
@@ -142,7 +146,7 @@ def run_run(arguments: argparse.Namespace) -> int:
     for given, known in ((networks, NETWORKS), (peers, MEASURED)):
         unknown = [name for name in given if name not in known]
         if unknown:
-            print(f"error: no {', '.join(unknown)} is defined; there are {', '.join(known)}", file=sys.stderr)
+            print(f"error: {', '.join(unknown)} is not defined; there are {', '.join(known)}", file=sys.stderr)
             return 2
     if not arguments.kwc.exists():
         print(f"error: there is no {arguments.kwc}: run `cargo build --release -p kwc`", file=sys.stderr)
@@ -165,16 +169,20 @@ def run_run(arguments: argparse.Namespace) -> int:
             return process.ask(do="machine", threads=options.threads)
 
     results: list[report.Result] = []
+    failed = False
     load = {"start": os.getloadavg()[0]}
-    try:
-        start = machine()
-        for network in networks:
+    start = machine()
+    for network in networks:
+        try:
             results += compare.compare(network, arguments.batch, options)
-        load["end"] = os.getloadavg()[0]
-        around = report.Machine(start, machine(), load)
-    except Failed as error:
-        print(f"error: {error}", file=sys.stderr)
+        except Failed as error:
+            # The other networks are measured all the same.
+            print(f"error: {network}: {error}", file=sys.stderr)
+            failed = True
+    load["end"] = os.getloadavg()[0]
+    if not results:
         return 1
+    around = report.Machine(start, machine(), load)
     print(report.draw(results, around))
     if arguments.json is not None:
         packages = ("torch", "onnxruntime", "openvino", "numpy")
@@ -193,7 +201,7 @@ def run_run(arguments: argparse.Namespace) -> int:
             "seed": options.seed,
         }
         arguments.json.write_text(json.dumps(report.as_json(results, around, described, versions), indent=1) + "\n")
-    return 0
+    return int(failed)
 
 
 if __name__ == "__main__":

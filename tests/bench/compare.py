@@ -47,9 +47,7 @@ def compare(network: str, batches: Iterable[int], options: Options) -> list[Resu
     """
     weights = weights_of(network, options)
     batches = tuple(batches)
-    plan = json.loads(
-        kwc(options.command, "plan", spec(network), "--set", f"size={options.size}", "--format", "json")
-    )
+    plan = json.loads(kwc(options.command, "plan", spec(network), "--set", f"size={options.size}", "--format", "json"))
     x = images(max(batches), options.size, options.seed)
     scratch = folder(options.work / "scratch")
     base = Job(network, str(weights), 1, options.size, options.threads, onnx="")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +66,11 @@ def check(folder: Path) -> Iterator[Finding]:
 def check_layers(path: Path) -> Iterator[Finding]:
     """Runs each layer of a case on its own input; compares outputs, attentions and the cells that mixtures start with."""
     case = json.loads(path.read_text())
-    modules = layers_of(case)
-    state.load(modules, path.with_suffix(".weights.safetensors"))
-    set_temperature(modules, case["temperature"])
+    network, layers = layers_of(case)
+    state.load(network, path.with_suffix(".weights.safetensors"))
+    set_temperature(network, case["temperature"])
     io = load_file(path.with_suffix(".io.safetensors"))
-    for i, layer in enumerate(modules.layers):
+    for i, layer in enumerate(layers):
         attentions: list[Tensor] = []
         convolution = layer.conv if isinstance(layer, DynamicLinear) else layer
         convolution.attention.register_forward_hook(lambda _, __, alpha, into=attentions: into.append(alpha))
@@ -84,14 +84,14 @@ def check_layers(path: Path) -> Iterator[Finding]:
         yield Finding(name, f"{i}/temperature_bias", distance(target, io[f"{i}/temperature_bias"]), 0.0)
 
 
-def layers_of(case: dict[str, Any]) -> nn.Module:
-    """The layers of a case as a network, their warehouses named as in the case's plan."""
+def layers_of(case: dict[str, Any]) -> tuple[nn.Module, list[DynamicConv | DynamicLinear]]:
+    """A network that holds the layers of a case, and the layers. Warehouses have the names of the case's plan."""
     settings = settings_of(case["manager"])
     planned = case["plan"]
     names = [warehouse["name"] for warehouse in planned["warehouses"]]
     network = nn.Module()
     network.warehouse_manager = warehouses = Warehouses(settings)
-    layers = []
+    layers: list[DynamicConv | DynamicLinear] = []
     for options, plan in zip(case["layers"], planned["layers"], strict=True):
         warehouse = names[plan["warehouse"]]
         inputs, outputs = options["in_planes"], options["out_planes"]
@@ -114,7 +114,7 @@ def layers_of(case: dict[str, Any]) -> nn.Module:
         )
     network.layers = nn.ModuleList(layers)
     allocate(network, warehouses)
-    return network.eval()
+    return network.eval(), layers
 
 
 def spread(value: int | list[int] | None, dims: int) -> tuple[int, ...] | None:
@@ -160,10 +160,11 @@ def network_of(case: dict[str, Any]) -> nn.Module:
         if narrowed:
             widths = {"stem": narrowed["stem_width"], "widths": tuple(narrowed["stage_widths"])}
         base = resnet.RESNET50 if "50" in model else resnet.RESNET18
-        sizes = resnet.Shape(base.bottleneck, base.depths, classes=classes, **widths)
-        return resnet.ResNet(sizes, settings).eval()
+        return resnet.ResNet(replace(base, classes=classes, **widths), settings).eval()
     if "convnext" in model:
-        sizes = {"depths": tuple(narrowed["depths"]), "widths": tuple(narrowed["dims"])} if narrowed else {}
+        sizes = {}
+        if narrowed:
+            sizes = {"depths": tuple(narrowed["depths"]), "widths": tuple(narrowed["dims"])}
         if settings is not None:
             settings = settings_of({**config, "norm_layer": "LayerNorm"})
         return convnext.ConvNeXt(convnext.Shape(classes=classes, **sizes), settings).eval()

@@ -72,6 +72,9 @@ class Share:
 class Attention(nn.Module):
     """Weights of a layer's mixtures, from its input's average: `[B, C]` to `[B, m, n]`."""
 
+    target: Tensor
+    """The cell that each mixture starts its training with, as a row of zeros and a 1: `[m, n + 1]`."""
+
     def __init__(self, channels: int, share: Share, settings: Settings) -> None:
         super().__init__()
         hidden = max(int(channels * settings.reduction), LEAST_HIDDEN)
@@ -171,7 +174,9 @@ class DynamicConv(nn.Module):
 class DynamicLinear(nn.Module):
     """A dynamic linear layer over tokens: `[B, tokens, C]` to `[B, tokens, out]`, or without the tokens' dimension."""
 
-    def __init__(self, warehouses: Warehouses, warehouse: str, inputs: int, outputs: int, *, bias: bool = False) -> None:
+    def __init__(
+        self, warehouses: Warehouses, warehouse: str, inputs: int, outputs: int, *, bias: bool = False
+    ) -> None:
         super().__init__()
         self.conv = DynamicConv(warehouses, warehouse, inputs, outputs, (1,), bias=bias)
 

@@ -63,7 +63,9 @@ def least_time(result: Result, machine: Machine) -> float:
     return floor.milliseconds(result.plan, result.batch, machine.peak(), machine.bandwidth())
 
 
-def as_json(results: list[Result], machine: Machine, options: dict[str, Any], versions: dict[str, str]) -> dict[str, Any]:
+def as_json(
+    results: list[Result], machine: Machine, options: dict[str, Any], versions: dict[str, str]
+) -> dict[str, Any]:
     """Everything, with single turns. Times are in milliseconds."""
     return {
         "machine": asdict(machine),
@@ -78,6 +80,8 @@ def as_json(results: list[Result], machine: Machine, options: dict[str, Any], ve
                 "programs": {
                     name: {
                         **times.summary(),
+                        "runs_per_turn": times.runs,
+                        "turns": [1e3 * turn for turn in times.turns],
                         "distance": result.distances[name],
                         "ratio_to_kwc": result.ratio(name),
                     }
@@ -143,10 +147,9 @@ def number(milliseconds: float) -> str:
 
 
 def table(rows: list[list[str]]) -> Iterable[str]:
-    """Rows as a Markdown table that can be read as it is; the first row is the head."""
+    """Rows as a Markdown table that can be read as it is; the first row is the head, the first column text."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for i, row in enumerate(rows):
-        cells = [cell.ljust(width) if j == 0 else cell.rjust(width) for j, (cell, width) in enumerate(zip(row, widths, strict=True))]
-        yield f"| {' | '.join(cells)} |"
-        if i == 0:
-            yield "| " + " | ".join("-" * width if j == 0 else "-" * (width - 1) + ":" for j, width in enumerate(widths)) + " |"
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    for row in [rows[0], rule, *rows[1:]]:
+        numbers = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        yield f"| {' | '.join([row[0].ljust(widths[0]), *numbers])} |"

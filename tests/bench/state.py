@@ -42,4 +42,4 @@ def assign(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> No
 
 def counts(name: str) -> bool:
     """Whether a tensor of that name is part of a state that matters."""
-    return not (name.endswith(SHARED) or name.endswith(COUNTER))
+    return not name.endswith((SHARED, COUNTER))

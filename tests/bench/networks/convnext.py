@@ -55,9 +55,7 @@ class DynamicBlock(nn.Module):
     def __init__(self, warehouses: Warehouses, stage: int, width: int) -> None:
         super().__init__()
         depthwise, pointwise = f"stage{stage}_layer_dwconv0", f"stage{stage}_layer_pwconv"
-        self.dwconv = DynamicConv(
-            warehouses, depthwise, width, width, (7, 7), padding=(3, 3), groups=width, bias=True
-        )
+        self.dwconv = DynamicConv(warehouses, depthwise, width, width, (7, 7), padding=(3, 3), groups=width, bias=True)
         self.norm = ChannelNorm(width)
         self.pwconv1 = DynamicConv(warehouses, pointwise, width, 4 * width, (1, 1), bias=True)
         self.pwconv2 = DynamicConv(warehouses, pointwise, 4 * width, width, (1, 1), bias=True)

@@ -112,6 +112,4 @@ def convolution(
     if warehouses is None or warehouse is None:
         return nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False)
     around = (kernel // 2,) * 2
-    return DynamicConv(
-        warehouses, warehouse, inputs, outputs, (kernel,) * 2, stride=(stride,) * 2, padding=around
-    )
+    return DynamicConv(warehouses, warehouse, inputs, outputs, (kernel,) * 2, stride=(stride,) * 2, padding=around)

@@ -18,6 +18,8 @@ def load(job: Job) -> Program:
         exported = torch.onnx.export(
             job.module(), (example,), dynamo=True, input_names=["input"], output_names=["output"], verbose=False
         )
+        if exported is None:
+            raise RuntimeError("PyTorch exported nothing")
         partial = f"{job.onnx}.partial"
         exported.save(partial, external_data=False)
         os.replace(partial, job.onnx)

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    # Not every process that makes jobs should load PyTorch.
+    from torch import nn
 
 Program = Callable[[np.ndarray], np.ndarray]
 """A network that is ready to run: images `[batch, 3, H, W]` to logits `[batch, classes]`, both f32 and in the host's memory."""
@@ -24,7 +29,7 @@ class Job:
     onnx: str
     """Where the exported network lies, for peers that read ONNX."""
 
-    def module(self) -> "torch.nn.Module":  # noqa: F821
+    def module(self) -> nn.Module:
         """The network in PyTorch with its weights, in evaluation mode."""
         import networks
         import state
