@@ -20,9 +20,9 @@ use arguments::Arguments;
 /// The path is relative to the crate that is being compiled. It is one of
 ///
 /// - a spec, which is compiled now. Options may follow, all of them optional: `target = cpu` (the default) or `cuda`; for
-///   CUDA `precision = f16` (the default) or `f32`, `max_batch = 8` and `gpu = "a100"`; for both `set = "classes=10"`, as
-///   often as there are parameters to set. CUDA kernels are part of the program as source; NVRTC compiles them when a model
-///   is loaded, and keeps them for the next time.
+///   CUDA `precision = f16` (the default) or `f32`, `max_batch = 8`, `gpu = "a100"` and `mixing = auto` (the default),
+///   `apart` or `inside`; for both `set = "classes=10"`, as often as there are parameters to set. CUDA kernels are part of
+///   the program as source; NVRTC compiles them when a model is loaded, and keeps them for the next time.
 /// - a folder that `kwc compile` made. Its kernels are part of the program as they were compiled, and no NVRTC is needed
 ///   where it runs.
 ///

@@ -3,7 +3,7 @@
 use kwc_compiler::emit::{self, CodeForm};
 use kwc_compiler::pipeline::{self, Setting};
 use kwc_compiler::plan;
-use kwc_compiler::plan::cuda::{self, GPUS, Gpu};
+use kwc_compiler::plan::cuda::{self, GPUS, Gpu, Mixing};
 use kwc_program::cuda::Precision;
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
@@ -69,14 +69,19 @@ impl Options {
                     let known: Vec<(&str, &'static Gpu)> = GPUS.iter().map(|gpu| (gpu.name, gpu)).collect();
                     options.gpu = word(choice, &known)?;
                 }
+                "mixing" => {
+                    let places = [("auto", Mixing::Auto), ("apart", Mixing::Apart), ("inside", Mixing::Inside)];
+                    options.mixing = word(choice, &places)?;
+                }
                 "set" => settings.push(setting(choice)?),
                 _ => {
-                    let message =
-                        format!("there is no option `{name}`: there are target, precision, max_batch, gpu and set");
+                    let message = format!(
+                        "there is no option `{name}`: there are target, precision, max_batch, gpu, mixing and set"
+                    );
                     return Err(Wrong { span: choice.span(), message });
                 }
             }
-            if ["precision", "max_batch", "gpu"].contains(&name.as_str()) {
+            if ["precision", "max_batch", "gpu", "mixing"].contains(&name.as_str()) {
                 of_cuda.get_or_insert(choice.span());
             }
             seen.push(name);
