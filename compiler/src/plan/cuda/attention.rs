@@ -27,6 +27,8 @@ const MANY: usize = 512;
 const VECTORS: usize = 16;
 /// Shared memory of a block without asking the driver for more, bytes. One mixture may take more, several may not.
 const STATIC_SHARED: usize = 48 << 10;
+/// What the compiler may put between arrays of static shared memory, bytes: the scratch is aligned to 16.
+const STATIC_PADDING: usize = 16;
 /// What a launch of the hidden units costs beside its reading, in launches: it waits for the one before it, and has to get
 /// its first weights.
 const PATIENCE: f64 = 2.0;
@@ -152,7 +154,8 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
     let rows = op.basis.map_or(op.cells + 1, |basis| basis.local + basis.rank + 1);
     let division = divide(lowering, &step.layer, op, &average, rows);
     let Division { apart, per_block } = division;
-    let dynamic = Some(shared_bytes(op, rows, division)).filter(|&bytes| bytes > STATIC_SHARED).unwrap_or(0);
+    let bytes = shared_bytes(op, rows, division);
+    let dynamic = if bytes + STATIC_PADDING > STATIC_SHARED { bytes } else { 0 };
     let hidden = apart.then(|| hidden(lowering, step, op, &average, fc1, fc1_bias));
     let (layer_norm, epsilon, norm) = match op.norm {
         AttentionNorm::Batch { scale, shift } => (false, 0.0, [scale, shift]),

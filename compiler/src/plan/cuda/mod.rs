@@ -73,7 +73,8 @@ pub enum Mixing {
     /// In a launch of its own.
     Apart,
     /// In the convolution, for every layer that the kernel for it covers: half precision, batches to 2, at most 64 output
-    /// positions, one group, cells whose channels are multiples of 16.
+    /// positions, one group, cells whose channels are multiples of 16, and not so many mixtures that their sums don't fit
+    /// in a thread's registers.
     Inside,
 }
 

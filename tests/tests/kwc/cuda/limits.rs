@@ -5,6 +5,7 @@ use kwc_compiler::plan::cuda::{Options, Planned};
 
 use super::compare::assert_agrees;
 use crate::golden::checked_text;
+use crate::vgpu::nvrtc;
 
 fn plan(spec: &str, max_batch: usize) -> Result<Planned, String> {
     let options = Options { max_batch, ..Options::default() };
@@ -35,6 +36,32 @@ layers:
 ";
     let error = plan(high, 8).unwrap_err();
     assert!(error.contains("`a`") && error.contains("bytes"), "{error}");
+}
+
+/// One mixture's logits, through a basis, that fill static shared memory to the last bytes but for the padding between its
+/// arrays. Such a kernel takes dynamic shared memory, and NVRTC compiles it.
+#[test]
+fn cuda_attentions_that_fill_shared_memory_are_compiled() {
+    let layer = |index: usize| format!("  - conv: {{ name: c{index}, kernel: 1, out: 17, warehouse: w }}\n");
+    let spec = format!(
+        "
+kwc: 1
+name: full
+input: {{ channels: 17, height: 2, width: 2 }}
+warehouses: {{ budget: 1, cell_out_ratio: 1, cell_in_ratio: 1/17, reduction: 1, basis_ratio: 1/700 }}
+layers:
+{}  - conv: {{ name: last, kernel: 1, out: 15, warehouse: w }}
+",
+        (0..38).map(layer).collect::<String>()
+    );
+    let network = pipeline::cuda(&checked_text(&spec), &Options { max_batch: 1, ..Options::default() }).unwrap();
+    // 11,237 cells and one, 17 hidden units, and what else a block has: 49,148 bytes of 49,152.
+    assert!(network.planned.kernels.iter().any(|kernel| kernel.shared_bytes == 49_148));
+    let mut options = kwc_nvrtc::Options::new("sm_80");
+    options.more = pipeline::NVRTC_OPTIONS.map(str::to_owned).into();
+    if let Err(error) = nvrtc().compile(&network.source, "kernels.cu", &options) {
+        panic!("{error}");
+    }
 }
 
 /// Layers need no names: then the spec's line says which one is meant.

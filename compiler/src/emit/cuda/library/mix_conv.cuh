@@ -170,8 +170,7 @@ struct Pixels {
       const int x = Slots<K>::W::pixel(slot % Slots<K>::PITCH) - K::PADDING_W;
       const bool is_there = sample < batch && static_cast<unsigned>(y) < static_cast<unsigned>(K::IN_H) &&
                             static_cast<unsigned>(x) < static_cast<unsigned>(K::IN_W);
-      const int pixel = (sample * K::IN_H + y) * K::IN_W + x;
-      from[i] = is_there ? pixel * K::IN_PITCH + group * K::CELL_IN + chunk * 8 : -1;
+      from[i] = is_there ? ((sample * K::IN_H + y) * K::IN_W + x) * K::IN_PITCH + group * K::CELL_IN + chunk * 8 : -1;
     }
   }
 

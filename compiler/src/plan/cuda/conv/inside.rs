@@ -4,8 +4,8 @@
 //! One kernel reads the warehouse once and leaves no mixed kernel in memory. That is for few samples and few output
 //! positions: every sample's mixtures are mixed in one block, and were the positions more than a tile, each tile would mix
 //! anew. So it covers batches to [`MAX_BATCH`], one tile of [`MAX_POSITIONS`] output positions, one group, one or two
-//! dimensions, and cells whose channels, of inputs and of outputs, are multiples of 16. Mixed kernels that anything but one
-//! such convolution reads are mixed apart.
+//! dimensions, and cells whose channels, of inputs and of outputs, are multiples of 16; and mixtures whose sums fit in
+//! registers and shared memory (`tiles`). Mixed kernels that anything but one such convolution reads are mixed apart.
 //!
 //! Both ways have a modelled time, from the same figures of the GPU: apart it is the product's, the convolution's, and the
 //! start of one more kernel; inside it is that of its own best tiles (`tiles`). Each is the largest of what its busiest
