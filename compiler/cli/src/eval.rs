@@ -71,6 +71,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut model = opened.load(&mut warnings)?;
     let tally = evaluate(&mut model, &preparation, &dataset.samples, usize::from(arguments.batch))?;
     let output = network.outputs.first().map_or("output", |port| port.name.as_str());
+    let input = network.inputs.first().map_or("input", |port| port.name.as_str());
+    warnings.input(input, tally.inputs_not_finite, tally.inputs);
     warnings.output(output, tally.not_finite, tally.values, model.is_half());
     match arguments.format {
         Format::Json => terminal::print_json(&tally.report(classes, &warnings))?,
@@ -111,6 +113,10 @@ struct Tally {
     top5: usize,
     seconds: f64,
     unreadable: Vec<Failure>,
+    /// Values of all inputs.
+    inputs: usize,
+    /// Those that are infinite or no number.
+    inputs_not_finite: usize,
     /// Values of all outputs.
     values: usize,
     /// Those that are infinite or no number.
@@ -165,6 +171,8 @@ impl Tally {
         if readable.is_empty() {
             return Ok(());
         }
+        self.inputs += input.len();
+        self.inputs_not_finite += not_finite(&input);
         model.run(readable.len(), vec![input])?;
         let output = model.output(0);
         self.values += output.len();

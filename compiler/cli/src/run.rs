@@ -99,11 +99,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut model = opened.load(&mut warnings)?;
 
     let mut results = ports(&model, network, samples)?;
+    // Of each input, the values that are not finite, and all.
+    let mut read = vec![(0, 0); network.inputs.len()];
     let bar = progress::bar("Running", samples);
     for start in (0..samples).step_by(batch) {
         let range = start..(start + batch).min(samples);
         let count = range.len();
-        model.run(count, inputs.read(range)?)?;
+        let values = inputs.read(range)?;
+        for ((bad, all), values) in read.iter_mut().zip(&values) {
+            *bad += not_finite(values);
+            *all += values.len();
+        }
+        model.run(count, values)?;
         for result in &mut results {
             let values = match result.port {
                 Port::Output(i) => model.output(i),
@@ -114,6 +121,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         bar.advance(count);
     }
     drop(bar);
+    for (port, (bad, all)) in network.inputs.iter().zip(read) {
+        warnings.input(&port.name, bad, all);
+    }
     for Computed { name, values, .. } in &results {
         warnings.output(name, not_finite(values), values.len(), model.is_half());
     }
@@ -211,6 +221,10 @@ fn guesses(format: Format, images: &Images, scores: &Computed, warnings: &Warnin
             let mut text = String::new();
             for entry in &entries {
                 text.push_str(&format!("{EMPHASIS}{}{EMPHASIS:#}\n", entry.image));
+                if entry.best.iter().any(|guess| guess.probability.is_nan()) {
+                    text.push_str("  no class: the scores are infinite or not a number\n");
+                    continue;
+                }
                 for guess in &entry.best {
                     let label = guess.label.as_deref().unwrap_or("");
                     let line = format!("{:>7.2} %  {:>5}  {label}", guess.probability * 100.0, guess.class);
@@ -232,7 +246,7 @@ struct TensorEntry<'a> {
 
 #[derive(Serialize)]
 struct SampleEntry<'a> {
-    /// Index of the largest value of a vector.
+    /// Index of the largest value of a vector that has any number.
     #[serde(skip_serializing_if = "Option::is_none")]
     argmax: Option<usize>,
     first: &'a [f32],
@@ -249,7 +263,8 @@ fn summaries(format: Format, results: &[Computed], samples: usize, warnings: &Wa
                 .map(|sample| SampleEntry {
                     argmax: (r.shape.len() == 1)
                         .then(|| scores::best(sample, 1, &[]).first().map(|g| g.class))
-                        .flatten(),
+                        .flatten()
+                        .filter(|_| sample.iter().any(|x| !x.is_nan())),
                     first: sample.get(..FIRST.min(sample.len())).unwrap_or_default(),
                 })
                 .collect(),

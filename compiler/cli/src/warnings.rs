@@ -1,4 +1,4 @@
-//! What a verb warns of: numbers that are none, or too large for the precision.
+//! What a verb warns of: weights, inputs and outputs that are no numbers, or too large for the precision.
 
 use std::path::Path;
 
@@ -17,25 +17,31 @@ const PRECISION: &str = "use `--precision f32`";
 /// for results in JSON.
 #[derive(Debug, Default, Serialize)]
 #[serde(transparent)]
-pub(crate) struct Warnings(Vec<String>);
+pub(crate) struct Warnings {
+    messages: Vec<String>,
+    /// Whether weights or inputs were not finite whatever the precision: outputs can't be then.
+    #[serde(skip)]
+    is_cause_known: bool,
+}
 
 impl Warnings {
     /// Their messages.
     pub(crate) fn messages(&self) -> &[String] {
-        &self.0
+        &self.messages
     }
 
     /// Warns, once.
     pub(crate) fn push(&mut self, message: String, hint: &str) {
-        if !self.0.contains(&message) {
+        if !self.messages.contains(&message) {
             terminal::warning(&message, hint);
-            self.0.push(message);
+            self.messages.push(message);
         }
     }
 
     /// Warns of weights that are not finite, in a checkpoint or once packed.
     pub(crate) fn weights(&mut self, path: &Path, found: &NotFinite) {
         let NotFinite { given, folded, rounded } = found;
+        self.is_cause_known |= !given.is_empty() || !folded.is_empty();
         let path = path.display();
         if !given.is_empty() {
             self.push(
@@ -66,10 +72,23 @@ impl Warnings {
         }
     }
 
+    /// Warns of inputs that are not finite: `values` of `all` of the tensor `name`.
+    pub(crate) fn input(&mut self, name: &str, values: usize, all: usize) {
+        if values > 0 {
+            self.is_cause_known = true;
+            self.push(
+                format!("input `{name}`: {values} of {all} values are infinite or not a number"),
+                "what the network computes with them is not a number either: look at what made the input",
+            );
+        }
+    }
+
     /// Warns of outputs that are not finite: `values` of `all` of the tensor `name`, of a network in `f16` or not.
     pub(crate) fn output(&mut self, name: &str, values: usize, all: usize, is_half: bool) {
         if values > 0 {
-            let hint = if is_half {
+            let hint = if self.is_cause_known {
+                "it follows from the weights or inputs that are warned of above"
+            } else if is_half {
                 "f16 holds nothing above 65504: use `--precision f32`; `kwc verify` shows in which layer it begins"
             } else {
                 "look for such values in the inputs and the weights"

@@ -14,13 +14,15 @@ pub(super) struct Comparison {
     pub(super) name: String,
     /// Shape of one sample.
     pub(super) shape: Vec<usize>,
-    /// `|gpu - cpu| / |cpu|`, L2; infinite, which is null in JSON, where either has values that are no finite numbers, or
-    /// where nothing was compared.
-    pub(super) relative_error: f64,
+    /// `|gpu - cpu| / |cpu|`, L2, over the values that are finite on the processor; infinite, which is null in JSON, where
+    /// the GPU has one that is not, or where nothing was compared. None if no value is finite on the processor.
+    pub(super) relative_error: Option<f64>,
     /// Largest difference of any value; as above.
-    pub(super) largest_difference: f64,
-    /// Largest magnitude on the processor.
-    pub(super) largest: f64,
+    pub(super) largest_difference: Option<f64>,
+    /// Largest finite magnitude on the processor; none if there is none.
+    pub(super) largest: Option<f64>,
+    /// Values that are infinite or no number on the processor: nothing is said of the GPU's.
+    pub(super) not_finite: usize,
     /// Values that are infinite or no number on the GPU only.
     pub(super) overflow: usize,
     /// Values that are not zero on the processor, and on the GPU are zero or so small that f16 lacks digits for them; none
@@ -48,9 +50,10 @@ impl Comparison {
         Self {
             name: name.to_owned(),
             shape: shape.to_vec(),
-            relative_error: f64::INFINITY,
-            largest_difference: 0.0,
-            largest: 0.0,
+            relative_error: Some(f64::INFINITY),
+            largest_difference: None,
+            largest: None,
+            not_finite: 0,
             overflow: 0,
             underflow: 0,
             values: 0,
@@ -74,7 +77,11 @@ impl Comparison {
         }
         self.values += cpu.len();
         for (&gpu, &cpu) in gpu.iter().zip(cpu) {
-            self.overflow += usize::from(!gpu.is_finite() && cpu.is_finite());
+            if !cpu.is_finite() {
+                self.not_finite += 1;
+                continue;
+            }
+            self.overflow += usize::from(!gpu.is_finite());
             self.underflow += usize::from(self.half && cpu != 0.0 && gpu.abs() < NORMAL);
             let (gpu, cpu) = (f64::from(gpu), f64::from(cpu));
             let difference = (gpu - cpu).abs();
@@ -82,8 +89,9 @@ impl Comparison {
             let difference = if difference.is_finite() { difference } else { f64::INFINITY };
             self.squares.difference += difference * difference;
             self.squares.processor += cpu * cpu;
-            self.largest_difference = self.largest_difference.max(difference);
-            self.largest = self.largest.max(cpu.abs());
+            self.largest_difference =
+                Some(self.largest_difference.map_or(difference, |largest| largest.max(difference)));
+            self.largest = Some(self.largest.map_or(cpu.abs(), |largest| largest.max(cpu.abs())));
         }
         Ok(())
     }
@@ -91,13 +99,15 @@ impl Comparison {
     /// The comparison with its error.
     pub(super) fn finish(mut self) -> Self {
         let Squares { difference, processor } = self.squares;
-        self.relative_error = if self.values == 0 || !difference.is_finite() || !processor.is_finite() {
-            f64::INFINITY
+        self.relative_error = if self.values > 0 && self.values == self.not_finite {
+            None
+        } else if self.values == 0 || !difference.is_finite() || !processor.is_finite() {
+            Some(f64::INFINITY)
         } else if difference == 0.0 {
-            0.0
+            Some(0.0)
         } else {
             // Infinite where the processor has zeros only.
-            (difference / processor).sqrt()
+            Some((difference / processor).sqrt())
         };
         self
     }

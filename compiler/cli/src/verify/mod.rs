@@ -21,7 +21,7 @@ use crate::model::{Device, Model, ModelArguments, Precision};
 use crate::output::Output;
 use crate::spec::SpecArguments;
 use crate::terminal::{self, Format};
-use crate::warnings::Warnings;
+use crate::warnings::{Warnings, not_finite};
 use crate::{progress, smooth};
 use compare::Comparison;
 
@@ -43,9 +43,11 @@ The network runs twice on either device: as it runs in use, for its outputs, and
 A GPU computes few samples with other kernels than many, so the outputs are compared for each range of batch sizes that \
 the samples suffice for. An error is relative: |gpu - cpu| / |cpu| over all values (L2). Values that are infinite or not a \
 number on the GPU only are counted as overflow; in half precision, those that are not zero on the processor, and zero or \
-below 2^-14 on the GPU, where f16 has fewer digits, as underflow. In JSON an infinite error is null.
+below 2^-14 on the GPU, where f16 has fewer digits, as underflow. What is infinite or not a number on the processor is \
+counted as not finite, and left out of the rest. In JSON an infinite error is null.
 
-The exit code is 1 if an output's error is above the tolerance."
+The exit code is 1 if an output's error is above the tolerance, and if outputs are not finite on the processor: that says \
+nothing about the GPU."
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -97,13 +99,13 @@ struct Report {
     /// SHA-256 of the weights' file.
     weights: String,
     tolerance: f64,
-    /// Whether every output is within the tolerance.
-    right: bool,
+    /// Whether every output is within the tolerance; null where outputs are not finite on the processor.
+    right: Option<bool>,
     /// For each range of batch sizes.
     outputs: Vec<RangedOutput>,
     /// In the order in which they run; errors of earlier layers are in those of later ones.
     layers: Vec<Comparison>,
-    /// Of weights.
+    /// Of weights and inputs.
     warnings: Warnings,
 }
 
@@ -169,9 +171,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let tolerance = arguments.tolerance.unwrap_or(tolerance);
     let mut warnings = Warnings::default();
+    for (port, values) in checked.network().inputs.iter().zip(&inputs) {
+        warnings.input(&port.name, not_finite(values), values.len());
+    }
     let (gpu, outputs) = outputs(&arguments.model, device, &checked, samples, &inputs, &mut warnings)?;
     let layers = layers(&arguments.model, device, &checked, samples, &inputs, &mut warnings)?;
-    let right = outputs.iter().all(|output| output.comparison.relative_error <= tolerance);
+    let right = verdict(&outputs, tolerance);
     let report = Report {
         kwc: env!("CARGO_PKG_VERSION"),
         network: checked.network().name.clone(),
@@ -195,12 +200,38 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Format::Json => terminal::print_json(&report)?,
         Format::Text => terminal::print(&text::draw(&report, arguments.top))?,
     }
-    if right {
-        return Ok(());
+    match right {
+        Some(true) => return Ok(()),
+        Some(false) => {}
+        None => {
+            return Err(Failure::input(format!("no verdict on the GPU: {}", report.not_finite()))
+                .hint("look for such values in the inputs and the weights; both are warned of by name"));
+        }
     }
-    let worst = report.outputs.iter().map(|output| output.comparison.relative_error).fold(0.0, f64::max);
+    let worst = report.outputs.iter().filter_map(|output| output.comparison.relative_error).fold(0.0, f64::max);
     Err(Failure::input(format!("the outputs differ by {worst:.2e}, more than {tolerance:.2e}"))
         .hint("the first layer with a large error is where to look; `--precision f32` tells rounding from mistakes"))
+}
+
+/// Whether all outputs are within the tolerance, if that can be said: not where they are not finite on the processor.
+fn verdict(outputs: &[RangedOutput], tolerance: f64) -> Option<bool> {
+    if outputs.iter().any(|output| output.comparison.not_finite > 0) {
+        return None;
+    }
+    Some(outputs.iter().all(|output| output.comparison.relative_error.is_some_and(|error| error <= tolerance)))
+}
+
+impl Report {
+    /// How many values of the outputs the processor has that are no finite numbers, and the first layer with any.
+    fn not_finite(&self) -> String {
+        // Each range of batch sizes has the same outputs.
+        let batch = self.outputs.first().map_or(0, |output| output.batch);
+        let once = self.outputs.iter().filter(|output| output.batch == batch).map(|output| &output.comparison);
+        let (bad, all) = once.fold((0, 0), |(bad, all), next| (bad + next.not_finite, all + next.values));
+        let first = self.layers.iter().find(|layer| layer.not_finite > 0);
+        let first = first.map_or_else(String::new, |layer| format!(", from layer `{}` on", layer.name));
+        format!("not a number on the processor too: {bad} of {all} values of the outputs{first}")
+    }
 }
 
 /// SHA-256 of a file.

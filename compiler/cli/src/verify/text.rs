@@ -29,7 +29,8 @@ pub(super) fn draw(report: &Report, top: usize) -> String {
     push("output", &outputs, &mut out);
     let mut layers: Vec<&Comparison> = report.layers.iter().collect();
     if top > 0 {
-        layers.sort_by(|a, b| b.relative_error.total_cmp(&a.relative_error));
+        let error = |layer: &Comparison| layer.relative_error.unwrap_or(f64::NEG_INFINITY);
+        layers.sort_by(|a, b| error(b).total_cmp(&error(a)));
         layers.truncate(top);
     }
     if !layers.is_empty() {
@@ -44,8 +45,12 @@ pub(super) fn draw(report: &Report, top: usize) -> String {
         report.layers.iter().map(|layer| layer.overflow).sum::<usize>(),
         report.layers.iter().map(|layer| layer.underflow).sum::<usize>(),
     );
-    let verdict = if report.right { "right" } else { "WRONG" };
-    let _ = writeln!(out, "{EMPHASIS}{verdict}{EMPHASIS:#}: outputs may differ by {tolerance:e}");
+    let (verdict, why) = match report.right {
+        Some(true) => ("right", format!("outputs may differ by {tolerance:e}")),
+        Some(false) => ("WRONG", format!("outputs may differ by {tolerance:e}")),
+        None => ("no verdict", report.not_finite()),
+    };
+    let _ = writeln!(out, "{EMPHASIS}{verdict}{EMPHASIS:#}: {why}");
     out
 }
 
@@ -54,17 +59,20 @@ fn push(what: &str, rows: &[(String, &Comparison)], out: &mut String) {
     let mut table = Table::new();
     table.load_style(NOTHING);
     let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
-    let heads = ["shape", "relative error", "largest difference", "largest value", "overflow", "underflow"];
+    let number = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |value| format!("{value:.2e}"));
+    let heads =
+        ["shape", "relative error", "largest difference", "largest value", "overflow", "underflow", "not finite"];
     table.set_header([Cell::new(what)].into_iter().chain(heads.map(|head| right(head.to_owned()))));
     for (name, row) in rows {
         table.add_row([
             Cell::new(name),
             right(format!("{:?}", row.shape)),
-            right(format!("{:.2e}", row.relative_error)),
-            right(format!("{:.2e}", row.largest_difference)),
-            right(format!("{:.2e}", row.largest)),
+            right(number(row.relative_error)),
+            right(number(row.largest_difference)),
+            right(number(row.largest)),
             right(row.overflow.to_string()),
             right(row.underflow.to_string()),
+            right(row.not_finite.to_string()),
         ]);
     }
     if let Some(column) = table.column_mut(0) {

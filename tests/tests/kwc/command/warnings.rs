@@ -151,3 +151,74 @@ fn evaluations_count_outputs_that_are_not_finite() {
     assert_eq!(outcome.json()["warnings"], json!(expected));
     assert_eq!(warnings(&outcome.stderr), expected);
 }
+
+/// The line after a warning that begins so: its way out.
+fn hint<'e>(stderr: &'e str, warning: &str) -> &'e str {
+    let mut lines = stderr.lines().skip_while(|line| !line.starts_with(&format!("warning: {warning}")));
+    lines.find(|line| line.trim_start().starts_with("= help: ")).unwrap_or_else(|| panic!("{stderr}"))
+}
+
+#[test]
+fn verify_does_not_blame_a_gpu_for_weights_and_inputs_that_are_no_numbers() {
+    // From `c` on, nothing is a number on either device.
+    let folder = chain([1.0, 1.0, f32::NAN, 1.0, 1.0, 1.0]);
+    let verify = "verify @chain.yaml --weights @w.safetensors --input @x.safetensors --report @report.json";
+    let run = on(vgpu(folder.path()), folder.path(), verify);
+    assert_eq!(run.code, Some(1), "{}{}", run.stdout, run.stderr);
+    let why = "not a number on the processor too: 2 of 2 values of the outputs, from layer `c` on";
+    assert!(run.stdout.contains(&format!("no verdict: {why}")), "{}", run.stdout);
+    assert!(run.stderr.contains(&format!("error: no verdict on the GPU: {why}")), "{}", run.stderr);
+    assert!(!run.stderr.contains("differ") && !run.stderr.contains("f32"), "{}", run.stderr);
+    let report = std::fs::read(folder.path().join("report.json")).unwrap();
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    assert_eq!((&report["right"], &report["outputs"][0]["not_finite"]), (&Value::Null, &2.into()), "{report}");
+    let counts: Vec<&Value> = report["layers"].as_array().unwrap().iter().map(|l| &l["not_finite"]).collect();
+    assert_eq!(counts, [0, 0, 2, 2, 2, 2]);
+    // 1 and 0.5 are the inputs.
+    let (b, c) = (&report["layers"][1], &report["layers"][2]);
+    assert_eq!((&b["largest"], &b["relative_error"]), (&1.0.into(), &0.0.into()), "{b}");
+    assert_eq!((&c["largest"], &c["relative_error"], &c["overflow"]), (&Value::Null, &Value::Null, &0.into()), "{c}");
+
+    let fine = chain([1.0; 6]);
+    let x = f32_bytes(&[f32::INFINITY, 0.5]);
+    write(&fine.path().join("x.safetensors"), "input", Dtype::F32, &[2, 1, 1], &x);
+    let run = on(vgpu(fine.path()), fine.path(), verify);
+    assert_eq!(run.code, Some(1), "{}{}", run.stdout, run.stderr);
+    assert_eq!(warnings(&run.stderr), ["input `input`: 1 of 2 values are infinite or not a number"], "{}", run.stderr);
+    assert!(run.stdout.contains("1 of 2 values of the outputs, from layer `a` on"), "{}", run.stdout);
+}
+
+#[test]
+fn runs_name_weights_and_inputs_as_what_made_outputs_no_numbers() {
+    let folder = chain([1.0, 1.0, f32::NAN, 1.0, 1.0, 1.0]);
+    let command = "run @chain.yaml --weights @w.safetensors --input @x.safetensors --device cuda";
+    let run = on(vgpu(folder.path()), folder.path(), command);
+    assert!(hint(&run.stderr, "`output`").contains("weights or inputs that are warned of"), "{}", run.stderr);
+    let plain = kwc(folder.path(), "run chain.yaml --weights w.safetensors --input x.safetensors");
+    assert!(hint(&plain.stderr, "`output`").contains("weights or inputs that are warned of"), "{}", plain.stderr);
+
+    let fine = chain([1.0; 6]);
+    let x = f32_bytes(&[1.0, f32::NAN]);
+    write(&fine.path().join("x.safetensors"), "input", Dtype::F32, &[2, 1, 1], &x);
+    let run = kwc(fine.path(), "run chain.yaml --weights w.safetensors --input x.safetensors --batch 1");
+    let expected = [
+        "input `input`: 1 of 2 values are infinite or not a number",
+        "`output`: 1 of 2 values are infinite or not a number",
+    ];
+    assert_eq!(warnings(&run.stderr), expected, "{}", run.text());
+}
+
+#[test]
+fn vectors_without_a_number_have_no_largest_value() {
+    let spec = "kwc: 1\nname: vector\ninput: { channels: 2 }\nlayers: [linear: { name: a, out: 2, bias: false }]\n";
+    let folder = folder_with("vector.yaml", spec);
+    save(folder.path(), &[("a.weight", &[2, 2], &[1.0, 0.0, 0.0, 1.0])]);
+    let x = f32_bytes(&[f32::NAN, f32::NAN, 1.0, 2.0]);
+    write(&folder.path().join("x.safetensors"), "input", Dtype::F32, &[2, 2], &x);
+    let arguments = "run vector.yaml --weights w.safetensors --input x.safetensors";
+    let run = kwc(folder.path(), arguments);
+    let lines: Vec<&str> = run.stdout.lines().filter(|line| line.contains("largest at")).collect();
+    assert!(matches!(lines[..], [line] if line.ends_with("largest at 1")), "{}", run.text());
+    let json = kwc(folder.path(), &format!("{arguments} --format json")).json();
+    assert_eq!(json["outputs"][0]["samples"][0].get("argmax"), None, "{json}");
+}
