@@ -12,6 +12,9 @@ const NAMED: usize = 4;
 
 /// A way out where f16 is too narrow.
 const PRECISION: &str = "use `--precision f32`";
+/// The same for weights that norms are folded into.
+const PRECISION_OF_NORMS: &str =
+    "look at `weight` and `running_var` of the norms that are folded in, or use `--precision f32`";
 
 /// What a network that runs in either precision may have gone wrong by; said on standard error when it is found, and kept
 /// for results in JSON.
@@ -67,7 +70,7 @@ impl Warnings {
                     tensors(rounded),
                     names(rounded)
                 ),
-                PRECISION,
+                if rounded.iter().any(|count| !count.norms.is_empty()) { PRECISION_OF_NORMS } else { PRECISION },
             );
         }
     }
@@ -104,9 +107,11 @@ fn tensors(counts: &[Count]) -> String {
 
 /// The first few by name.
 fn names(counts: &[Count]) -> String {
-    let named = counts.iter().take(NAMED).map(|Count { name, values }| {
+    let named = counts.iter().take(NAMED).map(|Count { name, values, norms }| {
         let values = if *values == 1 { "1 value".to_owned() } else { format!("{values} values") };
-        format!("`{}` ({values})", name.escape_debug())
+        let norms: Vec<String> = norms.iter().map(|norm| format!("`{}`", norm.escape_debug())).collect();
+        let folded = if norms.is_empty() { String::new() } else { format!(", with {} folded in", norms.join(" and ")) };
+        format!("`{}` ({values}{folded})", name.escape_debug())
     });
     let mut text = named.collect::<Vec<_>>().join(", ");
     if counts.len() > NAMED {

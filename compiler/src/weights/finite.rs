@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Error, Tensors};
+use crate::plan::{Affine, Recipe};
 
 /// Weights with values that are infinite or no number. A network that has them runs, but hardly as it was meant to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,17 +19,44 @@ pub struct NotFinite {
 /// How many values of a tensor are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Count {
-    /// The tensor.
+    /// The tensor; of packed weights that are made of a norm alone, the norm's path.
     pub name: String,
     /// Values, at least 1.
     pub values: usize,
+    /// Paths of the norms that are folded into the tensor: the cause may be there.
+    pub norms: Vec<String>,
 }
 
-/// Adds a tensor, unless nothing of it is meant or it is there already.
-pub(super) fn add(counts: &mut Vec<Count>, name: &str, values: usize) {
-    if values > 0 && counts.iter().all(|count| count.name != name) {
-        counts.push(Count { name: name.to_owned(), values });
+/// Adds a packed weight and the norms that its recipe, if it has one, folds in; unless nothing of it is meant or it is
+/// there already.
+pub(super) fn add(counts: &mut Vec<Count>, name: &str, recipe: Option<&Recipe>, values: usize) {
+    if values == 0 {
+        return;
     }
+    let (name, norms) = match recipe {
+        Some(Recipe::Rows { affine, .. }) => (name, norms(affine)),
+        Some(Recipe::Scale(affine) | Recipe::Shift(affine)) => {
+            let mut norms = norms(affine);
+            if norms.is_empty() { (name, norms) } else { (norms.remove(0), norms) }
+        }
+        Some(Recipe::Copy { .. } | Recipe::Cells { .. } | Recipe::Mixtures { .. }) | None => (name, Vec::new()),
+    };
+    if counts.iter().all(|count| count.name != name) {
+        let norms = norms.into_iter().map(str::to_owned).collect();
+        counts.push(Count { name: name.to_owned(), values, norms });
+    }
+}
+
+/// Paths of the norms of a chain of maps.
+fn norms(affine: &[Affine]) -> Vec<&str> {
+    let mut paths = Vec::new();
+    for map in affine {
+        match map {
+            Affine::BatchNorm { path, .. } => paths.push(path.as_str()),
+            Affine::Bias(_) | Affine::Scale(_) => {}
+        }
+    }
+    paths
 }
 
 /// How many values are not finite.
@@ -52,7 +80,8 @@ impl<'t> Watched<'t> {
 
     /// All tensors in which something was seen.
     pub(super) fn given(self) -> Vec<Count> {
-        let counts = self.seen.into_iter().map(|(name, parts)| Count { name, values: parts.values().sum() });
+        let counts =
+            self.seen.into_iter().map(|(name, parts)| Count { name, values: parts.values().sum(), norms: Vec::new() });
         counts.collect()
     }
 }

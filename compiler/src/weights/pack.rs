@@ -33,7 +33,7 @@ pub fn pack(
         tensors.has_seen = false;
         make(recipe, &mut tensors, out)?;
         if !tensors.has_seen {
-            add(&mut found.folded, &weight.name, count(out));
+            add(&mut found.folded, &weight.name, Some(recipe), count(out));
         }
         progress(end, planned.program.weight_elements);
     }
@@ -56,6 +56,10 @@ pub fn pack_cuda(
     let mut found = NotFinite::default();
     for (weight, recipe) in planned.program.weights.iter().zip(&planned.recipes) {
         let mut base = vec![0.0; recipe.elements];
+        let made_by = match &recipe.base {
+            Base::Recipe(recipe) => Some(recipe),
+            Base::Values(_) | Base::Folded(_) => None,
+        };
         tensors.has_seen = false;
         match &recipe.base {
             Base::Recipe(recipe) => make(recipe, &mut tensors, &mut base)?,
@@ -63,7 +67,7 @@ pub fn pack_cuda(
             Base::Folded(parts) => fold(parts, &mut tensors, &mut base)?,
         }
         if !tensors.has_seen {
-            add(&mut found.folded, &weight.name, count(&base));
+            add(&mut found.folded, &weight.name, made_by, count(&base));
         }
         let mut ordered = vec![0.0; weight.shape.iter().product()];
         recipe.order.apply(&base, &mut ordered);
@@ -82,7 +86,7 @@ pub fn pack_cuda(
                     infinite += usize::from(x.is_finite() && rounded.is_infinite());
                     out.copy_from_slice(&rounded.to_le_bytes());
                 }
-                add(&mut found.rounded, &weight.name, infinite);
+                add(&mut found.rounded, &weight.name, made_by, infinite);
             }
         }
         progress(end, planned.program.weight_bytes);

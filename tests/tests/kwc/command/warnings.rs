@@ -132,8 +132,41 @@ layers:
     let run = kwc(folder.path(), "run norm.yaml --weights w.safetensors --input x.safetensors");
     assert_eq!(run.code, Some(0), "{}", run.text());
     let [weights, output] = warnings(&run.stderr)[..] else { panic!("{}", run.text()) };
-    assert!(weights.contains("once norms are folded") && run.stderr.contains("`running_var`"), "{}", run.text());
+    assert!(weights.contains("once norms are folded: `a.weight` (2 values, with `n` folded in)"), "{}", run.text());
+    assert!(run.stderr.contains("`running_var`"), "{}", run.text());
     assert_eq!(output, "`output`: 1 of 2 values are infinite or not a number");
+
+    // A factor of 3e38 is finite, and so is what it makes of the kernel in f32.
+    save(
+        folder.path(),
+        &[
+            ("a.weight", &[2, 2, 1, 1], &[1.0; 4]),
+            ("n.weight", &[2], &[1.0, 3e38]),
+            ("n.bias", &[2], &[0.0; 2]),
+            ("n.running_mean", &[2], &[0.0; 2]),
+            ("n.running_var", &[2], &[1.0; 2]),
+        ],
+    );
+    let compiled = kwc(folder.path(), "compile norm.yaml --weights w.safetensors --arch sm_80");
+    assert_eq!(compiled.code, Some(0), "{}", compiled.text());
+    let [weights] = warnings(&compiled.stderr)[..] else { panic!("{}", compiled.text()) };
+    assert!(weights.ends_with("largest is 65504: `a.weight` (2 values, with `n` folded in)"), "{weights}");
+    assert!(hint(&compiled.stderr, "w.safetensors").contains("norms that are folded in"), "{}", compiled.text());
+
+    // A norm that stands alone is named by its path.
+    std::fs::write(folder.path().join("alone.yaml"), spec.replace("  - conv: { name: a, out: 2, kernel: 1 }\n", ""))
+        .unwrap();
+    save(
+        folder.path(),
+        &[
+            ("n.weight", &[2], &[1.0; 2]),
+            ("n.bias", &[2], &[0.0; 2]),
+            ("n.running_mean", &[2], &[0.0; 2]),
+            ("n.running_var", &[2], &[1.0, -1.0]),
+        ],
+    );
+    let run = kwc(folder.path(), "run alone.yaml --weights w.safetensors --input x.safetensors");
+    assert!(warnings(&run.stderr)[0].ends_with("once norms are folded: `n` (1 value)"), "{}", run.text());
 }
 
 #[test]
