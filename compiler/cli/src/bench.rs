@@ -5,9 +5,8 @@ mod text;
 use std::time::Instant;
 
 use clap::Args;
-use clap::builder::PossibleValuesParser;
 use kwc_compiler::check::Checked;
-use kwc_compiler::plan::cuda::{Bounds, GPUS, Gpu, Limit, Options};
+use kwc_compiler::plan::cuda::{Bounds, Limit};
 use kwc_runtime::cuda::{LaunchTime, Profile};
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng as _;
@@ -33,7 +32,7 @@ Examples:
 A run takes inputs from the host's memory and leaves outputs there. Percentiles are of single runs, one after the other; \
 throughput is samples over the time of all runs. On a GPU, the graph is the same run without the copies, and each launch is \
 measured on its own between two events, which adds a few microseconds to it, beside its lower bound (see `kwc plan --help`). \
-All batches share a plan for the largest."
+All batches share a plan for the largest, or for `--max-batch`; `--gpu` is the one that bounds are of, too."
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -41,10 +40,6 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     model: ModelArguments,
-
-    /// The GPU whose figures decide between strategies and give bounds [default: a100]
-    #[arg(long, value_parser = PossibleValuesParser::new(GPUS.iter().map(|gpu| gpu.name)))]
-    gpu: Option<String>,
 
     /// Samples to run at a time
     #[arg(
@@ -157,14 +152,15 @@ struct Launch {
 /// What is wrong with the spec, the weights or the device.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let checked = arguments.spec.load()?;
-    let gpu = arguments.gpu.as_deref().and_then(Gpu::named).unwrap_or(Options::default().gpu);
     let sizes: Vec<usize> = arguments.batch.iter().map(|&batch| usize::from(batch)).collect();
     let largest = sizes.iter().copied().max().unwrap_or(1);
-    let opened = arguments.model.open_for(&checked, &[], largest, gpu)?;
-    let bounds = opened.cuda().map(|planned| sizes.iter().map(|&batch| planned.bounds(gpu, batch)).collect::<Vec<_>>());
-    if bounds.is_none() && arguments.gpu.is_some() {
-        return Err(Failure::input("`--gpu` is for runs on a GPU").hint("leave it out, or add `--device cuda`"));
+    if arguments.model.at_most(largest) < largest {
+        return Err(Failure::input(format!("a batch of {largest} is larger than the plan's largest"))
+            .hint(format!("say `--max-batch {largest}`, or name smaller ones with `--batch`")));
     }
+    let gpu = arguments.model.plan(&[], largest).gpu;
+    let opened = arguments.model.open(&checked, &[], largest)?;
+    let bounds = opened.cuda().map(|planned| sizes.iter().map(|&batch| planned.bounds(gpu, batch)).collect::<Vec<_>>());
     let precision =
         opened.cuda().map_or_else(|| "f32".to_owned(), |p| format!("{:?}", p.program.precision).to_lowercase());
     let mut warnings = Warnings::default();

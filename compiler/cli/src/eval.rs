@@ -58,7 +58,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let network = checked.network();
     let classes = classes(network)?;
     let preparation = Preparation::of(network)?;
-    let opened = arguments.model.open(&checked, &[], usize::from(arguments.batch))?;
+    let batch = arguments.model.at_most(usize::from(arguments.batch));
+    let opened = arguments.model.open(&checked, &[], batch)?;
     let dataset = Dataset::read(&arguments.data)?;
     if dataset.classes != classes {
         return Err(Failure::file(
@@ -69,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let mut warnings = Warnings::default();
     let mut model = opened.load(&mut warnings)?;
-    let tally = evaluate(&mut model, &preparation, &dataset.samples, usize::from(arguments.batch))?;
+    let tally = evaluate(&mut model, &preparation, &dataset.samples, batch)?;
     let output = network.outputs.first().map_or("output", |port| port.name.as_str());
     let input = network.inputs.first().map_or("input", |port| port.name.as_str());
     warnings.input(input, tally.inputs_not_finite, tally.inputs);

@@ -6,18 +6,21 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use kwc_compiler::check::Checked;
 use kwc_compiler::pipeline::{self, CudaNetwork};
-use kwc_compiler::plan::cuda::Gpu;
 use kwc_compiler::plan::{self, Planned};
 use kwc_compiler::state;
 use kwc_compiler::weights::{Checkpoint, matching, pack};
 use kwc_runtime::{Weights, cpu, cuda, program};
 
 use crate::failure::Failure;
+use crate::target::CudaArguments;
 use crate::warnings::Warnings;
 use crate::{progress, spec};
 
 /// Options of every verb that runs a network.
 #[derive(Debug, Args)]
+#[command(mut_arg("max_batch", |batch| {
+    batch.help("Most samples that the plan for CUDA devices is for [default: those that are run at a time]")
+}))]
 pub(crate) struct ModelArguments {
     /// The trained weights: a PyTorch checkpoint (.pth, .pt) or a .safetensors file
     #[arg(long, short, value_name = "FILE")]
@@ -31,9 +34,8 @@ pub(crate) struct ModelArguments {
     #[arg(long, default_value_t = Device::Cpu, value_name = "DEVICE", value_parser = device)]
     pub(crate) device: Device,
 
-    /// What a GPU stores activations and kernels in [default: f16]
-    #[arg(long, value_enum, value_name = "TYPE")]
-    precision: Option<Precision>,
+    #[command(flatten)]
+    pub(crate) cuda: CudaArguments,
 
     /// Threads to run on [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -109,30 +111,45 @@ impl ModelArguments {
     /// # Errors
     /// If the weights can't be read or aren't the network's, or a dump names nothing.
     pub(crate) fn open(&self, checked: &Checked, dumps: &[String], batch: usize) -> Result<Opened, Failure> {
-        self.open_for(checked, dumps, batch, plan::cuda::Options::default().gpu)
+        match self.device {
+            Device::Cpu => self.refuse_options_of_cuda()?,
+            Device::Cuda(_) => {}
+        }
+        self.open_on(self.device, checked, dumps, batch)
     }
 
-    /// The same with strategies chosen by the figures of a GPU.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub(crate) fn open_for(
-        &self,
-        checked: &Checked,
-        dumps: &[String],
-        batch: usize,
-        gpu: &'static Gpu,
-    ) -> Result<Opened, Failure> {
-        if self.device == Device::Cpu && self.precision == Some(Precision::F16) {
+    /// Refuses what is not for the processor. `--precision f32` is what it does anyway.
+    fn refuse_options_of_cuda(&self) -> Result<(), Failure> {
+        if self.cuda.precision() == Some(Precision::F16) {
             return Err(Failure::input("on the processor, networks run in f32")
                 .hint("leave `--precision` out, or add `--device cuda`"));
         }
-        self.open_with(self.device, checked, dumps, batch, gpu)
+        match self.cuda.given().into_iter().find(|&(name, is_given)| is_given && name != "--precision") {
+            Some((name, _)) => {
+                Err(Failure::input(format!("`{name}` is for runs on a GPU"))
+                    .hint("leave it out, or add `--device cuda`"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// What a GPU stores activations and kernels in.
     pub(crate) fn precision(&self) -> Precision {
-        self.precision.unwrap_or(Precision::F16)
+        self.cuda.precision().unwrap_or(Precision::F16)
+    }
+
+    /// So many samples, or as many as the plan is to be for, if that is said and fewer.
+    pub(crate) fn at_most(&self, samples: usize) -> usize {
+        self.cuda.max_batch().map_or(samples, |most| samples.min(most))
+    }
+
+    /// The plan for a GPU that runs up to `batch` samples at a time, unless the options name another number.
+    pub(crate) fn plan(&self, dumps: &[String], batch: usize) -> plan::cuda::Options {
+        plan::cuda::Options {
+            max_batch: self.cuda.max_batch().unwrap_or(batch),
+            dumps: dumps.to_vec(),
+            ..self.cuda.options()
+        }
     }
 
     /// As [`Self::open`] for a device of the caller's choice.
@@ -146,17 +163,6 @@ impl ModelArguments {
         dumps: &[String],
         batch: usize,
     ) -> Result<Opened, Failure> {
-        self.open_with(device, checked, dumps, batch, plan::cuda::Options::default().gpu)
-    }
-
-    fn open_with(
-        &self,
-        device: Device,
-        checked: &Checked,
-        dumps: &[String],
-        batch: usize,
-        gpu: &'static Gpu,
-    ) -> Result<Opened, Failure> {
         let failed = |error: plan::Error| Failure::input(error.to_string());
         let target = match device {
             Device::Cpu => {
@@ -164,14 +170,7 @@ impl ModelArguments {
                 Target::Cpu(Box::new(plan::plan(checked, &options).map_err(failed)?))
             }
             Device::Cuda(ordinal) => {
-                let options = plan::cuda::Options {
-                    precision: self.precision().into(),
-                    max_batch: batch,
-                    dumps: dumps.to_vec(),
-                    gpu,
-                    ..plan::cuda::Options::default()
-                };
-                let network = Box::new(pipeline::cuda(checked, &options).map_err(failed)?);
+                let network = Box::new(pipeline::cuda(checked, &self.plan(dumps, batch)).map_err(failed)?);
                 Target::Cuda { network, ordinal }
             }
         };

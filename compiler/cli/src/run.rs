@@ -90,7 +90,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let network = checked.network();
     let mut inputs = Inputs::open(&arguments.input, network)?;
     let samples = inputs.samples();
-    let batch = usize::from(arguments.batch).min(samples.max(1));
+    let batch = arguments.model.at_most(usize::from(arguments.batch)).min(samples.max(1));
     let opened = arguments.model.open(&checked, &arguments.dump, batch)?;
     if inputs.images().is_some() && !arguments.dump.is_empty() && output.is_none() {
         return Err(Failure::input("with images, `--dump` has nowhere to go").hint("give `--output FILE` too"));

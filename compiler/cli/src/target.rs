@@ -71,6 +71,16 @@ impl CudaArguments {
         }
     }
 
+    /// The most samples at a time, if that was given.
+    pub(crate) fn max_batch(&self) -> Option<usize> {
+        self.max_batch.map(usize::from)
+    }
+
+    /// The type of activations, kernels and warehouses, if that was given.
+    pub(crate) fn precision(&self) -> Option<Precision> {
+        self.precision
+    }
+
     /// The same with what was not given taken from options by their names.
     ///
     /// # Errors

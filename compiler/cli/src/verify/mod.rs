@@ -11,6 +11,8 @@ use clap::Args;
 use kwc_compiler::check::Checked;
 use kwc_compiler::hash::Hasher;
 use kwc_compiler::ir::{Network, ValueId};
+use kwc_compiler::plan::cuda::{Mixing, Options};
+use kwc_runtime::cuda::CodeUsed;
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng as _;
 use serde::Serialize;
@@ -40,8 +42,8 @@ Examples:
   kwc init SPEC -o W && kwc verify SPEC --weights W --precision f32
 
 The network runs twice on either device: as it runs in use, for its outputs, and unfused, for the result of every module. \
-A GPU computes few samples with other kernels than many, so the outputs are compared for each range of batch sizes that \
-the samples suffice for. An error is relative: |gpu - cpu| / |cpu| over all values (L2). Values that are infinite or not a \
+A GPU computes few samples with other kernels than many, so the outputs are compared for single samples and for each range \
+of batch sizes that the samples suffice for. Give the `--max-batch`, `--gpu` and `--mixing` that the network is compiled with. An error is relative: |gpu - cpu| / |cpu| over all values (L2). Values that are infinite or not a \
 number on the GPU only are counted as overflow; in half precision, those that are not zero on the processor, and zero or \
 below 2^-14 on the GPU, where f16 has fewer digits, as underflow. What is infinite or not a number on the processor is \
 counted as not finite, and left out of the rest. In JSON an infinite error is null.
@@ -93,6 +95,7 @@ struct Report {
     device: String,
     gpu: Gpu,
     precision: &'static str,
+    plan: Plan,
     samples: usize,
     /// Of the random samples; null where there is `--input`.
     seed: Option<u64>,
@@ -109,7 +112,7 @@ struct Report {
     warnings: Warnings,
 }
 
-/// What the device is, by its driver.
+/// What the device is, by its driver, and what compiled for it.
 #[derive(Debug, Serialize)]
 struct Gpu {
     name: String,
@@ -117,6 +120,45 @@ struct Gpu {
     compute_capability: String,
     /// The CUDA version that the driver is for.
     driver: String,
+    /// The version of NVRTC that compiled the kernels, as `13.0`; null where the file of kept kernels does not say.
+    nvrtc: Option<String>,
+}
+
+/// The plan's options, those of the network without dumps.
+#[derive(Debug, Serialize)]
+struct Plan {
+    max_batch: usize,
+    gpu: &'static str,
+    mixing: &'static str,
+}
+
+impl Plan {
+    fn of(options: &Options) -> Self {
+        let mixing = match options.mixing {
+            Mixing::Auto => "auto",
+            Mixing::Apart => "apart",
+            Mixing::Inside => "inside",
+        };
+        Self { max_batch: options.max_batch, gpu: options.gpu.name, mixing }
+    }
+}
+
+/// The version of NVRTC that made a model's code, if that is known.
+fn nvrtc(model: &Model) -> Option<String> {
+    let used = match model {
+        Model::Cpu(_) => return None,
+        Model::Cuda(model) => model.code_used(),
+    };
+    match used {
+        CodeUsed::Compiled { nvrtc: (major, minor), .. } => Some(format!("{major}.{minor}")),
+        // Kept as KEY-sm_80-nvrtc-13.0.ptx.
+        CodeUsed::Cached { path } => {
+            let (_, version) = path.file_stem()?.to_str()?.rsplit_once("-nvrtc-")?;
+            Some(version.to_owned())
+        }
+        // This verb brings the source only.
+        CodeUsed::Cubin { .. } | CodeUsed::Ptx { .. } | _ => None,
+    }
 }
 
 impl Gpu {
@@ -131,6 +173,7 @@ impl Gpu {
             name: device.name().to_owned(),
             compute_capability: version(device.compute_capability()),
             driver: version(device.driver_version()),
+            nvrtc: nvrtc(model),
         })
     }
 }
@@ -183,6 +226,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         device: device.to_string(),
         gpu,
         precision,
+        plan: Plan::of(&arguments.model.plan(&[], samples)),
         samples,
         seed: arguments.input.is_empty().then_some(arguments.seed),
         weights: sha256(&arguments.model.weights)?,
@@ -271,7 +315,11 @@ fn outputs(
     cpu.run(samples, inputs.to_vec())?;
     let half = half(model);
     let mut outputs = Vec::new();
-    for batch in gpu.ranges(samples) {
+    let mut batches = gpu.ranges(samples);
+    if batches.first() != Some(&1) {
+        batches.insert(0, 1);
+    }
+    for batch in batches {
         let mut comparisons: Vec<Comparison> =
             cpu.ports().0.iter().map(|port| Comparison::new(port.name, port.shape, half)).collect();
         for start in (0..samples).step_by(batch) {

@@ -6,22 +6,28 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, Table};
 
 use super::compare::Comparison;
-use super::{Gpu, RangedOutput, Report};
+use super::{Gpu, Plan, RangedOutput, Report};
 use crate::terminal::{DIM, EMPHASIS};
 
 /// Draws a report; of the layers, the `top` with the largest errors, or all of them for 0.
 pub(super) fn draw(report: &Report, top: usize) -> String {
     let mut out = String::new();
-    let Report { network, device, precision, samples, tolerance, gpu, seed, weights, .. } = report;
+    let Report { network, device, precision, samples, tolerance, gpu, seed, weights, plan, .. } = report;
     let _ = writeln!(
         out,
         "{EMPHASIS}{network}{EMPHASIS:#}  {device}, {precision}, samples: {samples}{}",
         seed.map_or_else(String::new, |seed| format!(", seed {seed}"))
     );
-    let Gpu { name, compute_capability, driver } = gpu;
+    let Gpu { name, compute_capability, driver, nvrtc } = gpu;
     let _ = writeln!(
         out,
         "  {DIM}GPU{DIM:#}      {name}, compute capability {compute_capability}, driver for CUDA {driver}"
+    );
+    let Plan { max_batch, gpu, mixing } = plan;
+    let nvrtc = nvrtc.as_deref().unwrap_or("of a version that is not known");
+    let _ = writeln!(
+        out,
+        "  {DIM}plan{DIM:#}     max-batch {max_batch}, gpu {gpu}, mixing {mixing}; kernels compiled by NVRTC {nvrtc}"
     );
     let _ = writeln!(out, "  {DIM}weights{DIM:#}  SHA-256 {weights}\n");
     let name = |output: &RangedOutput| format!("{}, batch {}", output.comparison.name, output.batch);

@@ -157,7 +157,7 @@ fn cuda_verify_compares_outputs_and_all_modules() {
         }
         let outputs = report["outputs"].as_array().unwrap();
         let batches: Vec<u64> = outputs.iter().map(|output| output["batch"].as_u64().unwrap()).collect();
-        assert_eq!(batches.last(), Some(&3), "{outputs:?}");
+        assert_eq!((batches.first(), batches.last()), (Some(&1), Some(&3)), "{outputs:?}");
         assert!(batches.is_sorted() && outputs.iter().all(|output| output["values"] == 30), "{outputs:?}");
     }
 }
@@ -225,4 +225,62 @@ fn cuda_verify_tells_the_driver() {
     assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
     let gpu = &json(&run)["gpu"];
     assert_eq!((&gpu["compute_capability"], &gpu["driver"]), (&"9.0".into(), &"12.4".into()), "{gpu}");
+}
+
+/// A dynamic layer that the kernel which mixes itself covers: cells of 16 channels, 16 output positions.
+const INSIDE: &str = "\
+kwc: 1
+name: inside
+input: { channels: 16, height: 4, width: 4 }
+warehouses: { budget: 1, cell_in_ratio: 1 }
+layers:
+  - conv: { name: a, out: 16, kernel: 3, padding: 1, warehouse: w }
+  - conv: { name: b, out: 16, kernel: 3, padding: 1, warehouse: w }
+";
+
+#[test]
+fn what_is_verified_is_planned_as_what_is_compiled() {
+    let folder = folder_with("inside.yaml", INSIDE);
+    kwc(folder.path(), "init inside.yaml -o w.safetensors --seed 3").assert_ok();
+    let (major, minor) = nvrtc().version();
+    let verify = "verify @inside.yaml --weights @w.safetensors --report @report.json --gpu h100 --max-batch 4";
+    let mut launches = Vec::new();
+    for mixing in ["inside", "apart"] {
+        // The second run of either finds the kernels of the first.
+        for _ in 0..2 {
+            let run = on(vgpu(folder.path()), folder.path(), &format!("{verify} --mixing {mixing}"));
+            assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
+            run.assert_clean();
+            let report = std::fs::read(folder.path().join("report.json")).unwrap();
+            let report: Value = serde_json::from_slice(&report).unwrap();
+            let plan = serde_json::json!({ "max_batch": 4, "gpu": "h100", "mixing": mixing });
+            assert_eq!((&report["plan"], report["gpu"]["nvrtc"].as_str()), (&plan, Some(&*format!("{major}.{minor}"))));
+            let line = format!("max-batch 4, gpu h100, mixing {mixing}; kernels compiled by NVRTC {major}.{minor}");
+            assert!(run.stdout.contains(&line), "{}", run.stdout);
+        }
+        let x = f32_bytes(&Numbers::new(5).take(256));
+        write(&folder.path().join("x.safetensors"), "input", Dtype::F32, &[1, 16, 4, 4], &x);
+        let run = "run @inside.yaml --weights @w.safetensors --input @x.safetensors --device cuda --mixing";
+        let run = on(vgpu(folder.path()), folder.path(), &format!("{run} {mixing}"));
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        run.assert_clean();
+        let found = run.stderr.lines().find(|line| line.contains(" launches on ")).map(str::to_owned);
+        launches.push(found.unwrap_or_else(|| panic!("{}", run.stderr)));
+    }
+    assert_ne!(launches[0], launches[1]);
+}
+
+#[test]
+fn options_of_plans_are_for_gpus() {
+    let folder = tiny(1);
+    let run = "run tiny.yaml --weights w.safetensors --input x.safetensors";
+    let bench = "bench tiny.yaml --weights w.safetensors --batch 1,2";
+    for (verb, option, value) in [(run, "--mixing", "apart"), (run, "--max-batch", "4"), (bench, "--gpu", "a100")] {
+        let outcome = kwc(folder.path(), &format!("{verb} {option} {value}"));
+        let message = format!("`{option}` is for runs on a GPU");
+        assert!(outcome.assert_wrong_input().stderr.contains(&message), "{}", outcome.text());
+    }
+    let outcome = kwc(folder.path(), &format!("{bench} --device cuda --max-batch 1"));
+    let message = "a batch of 2 is larger than the plan's largest";
+    assert!(outcome.assert_wrong_input().stderr.contains(message), "{}", outcome.text());
 }
