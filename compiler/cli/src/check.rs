@@ -2,7 +2,8 @@
 
 use clap::Args;
 use kwc_compiler::check::Checked;
-use kwc_compiler::{pipeline, state};
+use kwc_compiler::diagnostic::Code;
+use kwc_compiler::state;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -55,7 +56,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut entries = Vec::new();
     let mut wrong = false;
     for path in &arguments.specs {
-        let result = spec::load(path, &arguments.settings).map(|checked| summary(&checked));
+        let result = spec::refuse_others(path)
+            .and_then(|()| spec::load(path, &arguments.settings).map_err(|failure| Failure::Spec(Box::new(failure))));
+        let result = result.map(|checked| summary(&checked));
         wrong |= result.is_err();
         match arguments.format {
             Format::Text => print(path, result)?,
@@ -80,26 +83,40 @@ fn summary(checked: &Checked) -> Summary {
     }
 }
 
-fn print(path: &str, result: Result<Summary, pipeline::Failure>) -> Result<(), Failure> {
+fn print(path: &str, result: Result<Summary, Failure>) -> Result<(), Failure> {
     match result {
         Ok(summary) => terminal::print(&format!(
             "{path}: ok ({} layers, {} of them dynamic, {} parameters)\n",
             summary.layers, summary.dynamic_layers, summary.parameters
         )),
         Err(failure) => {
-            terminal::error(&Failure::Spec(Box::new(failure)));
+            terminal::error(&failure);
             Ok(())
         }
     }
 }
 
-fn entry(path: &str, result: Result<Summary, pipeline::Failure>) -> Entry<'_> {
+fn entry(path: &str, result: Result<Summary, Failure>) -> Entry<'_> {
     match result {
         Ok(summary) => {
             Entry { spec: path, ok: true, summary: Some(summary), errors: serde_json::Value::Array(Vec::new()) }
         }
         Err(failure) => {
-            Entry { spec: path, ok: false, summary: None, errors: failure.diagnostics.to_json(&failure.sources) }
+            let errors = match failure {
+                Failure::Spec(failure) => failure.diagnostics.to_json(&failure.sources),
+                Failure::Input { message, hint } => serde_json::json!([{
+                    "code": Code::File.id(),
+                    "message": message,
+                    "file": path,
+                    "line": null,
+                    "column": null,
+                    "text": null,
+                    "label": "",
+                    "hint": hint,
+                }]),
+                Failure::Reported | Failure::ReaderGone => serde_json::Value::Array(Vec::new()),
+            };
+            Entry { spec: path, ok: false, summary: None, errors }
         }
     }
 }

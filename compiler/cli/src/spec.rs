@@ -49,14 +49,35 @@ impl SpecArguments {
     /// # Errors
     /// As [`Self::load`].
     pub(crate) fn load_with(&self, settings: &Settings) -> Result<Checked, Failure> {
-        let path = Path::new(&self.spec);
-        if is_compiled(path) {
-            return Err(Failure::file(path, "this is a network that `kwc compile` made, not a spec").hint(
-                "give the YAML file that it was made of; a Rust program runs the folder itself, by `include_model!`",
-            ));
-        }
+        refuse_others(&self.spec)?;
         load(&self.spec, settings).map_err(|f| Failure::Spec(Box::new(f)))
     }
+}
+
+/// Refuses files and folders that are known to be something else.
+///
+/// # Errors
+/// What they are.
+pub(crate) fn refuse_others(spec: &str) -> Result<(), Failure> {
+    let path = Path::new(spec);
+    let extension = path.extension().unwrap_or_default();
+    let (what, hint) = if is_compiled(path) {
+        (
+            "a network that `kwc compile` made",
+            "give the YAML file that it was made of; a Rust program runs the folder itself, by `include_model!`",
+        )
+    } else if path.file_name().is_some_and(|name| name == "manifest.json")
+        && path
+            .parent()
+            .is_some_and(|folder| is_compiled(if folder == Path::new("") { Path::new(".") } else { folder }))
+    {
+        ("the manifest of a network that `kwc compile` made", "give the YAML file that it was made of")
+    } else if path.is_file() && ["pth", "pt", "safetensors"].iter().any(|known| extension.eq_ignore_ascii_case(known)) {
+        ("a file of weights", "give the network's YAML file, and this one with `--weights`")
+    } else {
+        return Ok(());
+    };
+    Err(Failure::file(path, format!("this is {what}, not a spec")).hint(hint))
 }
 
 /// Whether a path is a folder that `kwc compile` wrote.

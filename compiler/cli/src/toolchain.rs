@@ -65,11 +65,12 @@ enum Driver {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let found = match (Nvrtc::find(), arguments.fetch) {
         (Err(kwc_nvrtc::Error::NotFound(_)), true) => fetch().map(Some)?,
-        (Err(error @ kwc_nvrtc::Error::NotFound(_)), false) => {
+        (Ok(nvrtc), _) => Some(nvrtc),
+        // Whatever is wrong with it, the device can be shown.
+        (Err(error), _) => {
             terminal::error(&failure(&error));
             None
         }
-        (result, _) => Some(result.map_err(|error| failure(&error))?),
     };
     let toolchain = Toolchain { nvrtc: found.as_ref().map(ask).transpose()?, driver: driver() };
     match arguments.format {

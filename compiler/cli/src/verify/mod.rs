@@ -63,7 +63,7 @@ pub(crate) struct Arguments {
     input: Vec<PathBuf>,
 
     /// Random samples, where there is no `--input`
-    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, default_value_t = 3, value_name = "N", conflicts_with = "input", value_parser = clap::value_parser!(u16).range(1..=256))]
     samples: u16,
 
     /// Which random samples
@@ -71,7 +71,7 @@ pub(crate) struct Arguments {
     seed: u64,
 
     /// Largest relative error of an output [default: 1e-4 in f32, 5e-2 in f16]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = tolerance)]
     tolerance: Option<f64>,
 
     /// Layers to show, those with the largest errors first; 0 shows all, in the order in which they run
@@ -85,6 +85,14 @@ pub(crate) struct Arguments {
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+}
+
+/// A relative error: finite, and not negative.
+fn tolerance(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
+        Ok(_) | Err(_) => Err("it is a number from 0 on, as in 1e-3".to_owned()),
+    }
 }
 
 /// What a comparison found.

@@ -28,34 +28,40 @@ pub(super) fn hints(mismatch: &Mismatch, expected: &[Tensor], checkpoint: &Check
 
 /// One side has something before all names: a network saved as a part of a larger one, or a spec nested too deep.
 fn prefix(mismatch: &Mismatch) -> Option<String> {
-    if let Some(prefix) = common_prefix(&mismatch.unexpected, &mismatch.missing) {
+    if let Some((prefix, _)) = common_prefix(&mismatch.unexpected, &mismatch.missing) {
         let prefix = printable(prefix);
         return Some(format!(
             "in the checkpoint the network's names begin with `{prefix}`: save that module alone, or drop `{prefix}` \
              from the names"
         ));
     }
-    let prefix = common_prefix(&mismatch.missing, &mismatch.unexpected)?;
+    let (prefix, hits) = common_prefix(&mismatch.missing, &mismatch.unexpected)?;
+    // A checkpoint of few tensors may match a few of the network's by chance.
+    (hits * 2 >= mismatch.missing.len()).then_some(())?;
     Some(format!("the checkpoint's names lack the spec's `{prefix}`: leave that name out of the spec"))
 }
 
-/// What stands before at least half of the short names in long ones.
-fn common_prefix<'a>(long: &'a [Difference], short: &[Difference]) -> Option<&'a str> {
+/// What stands before at least half of the short names in long ones, and how many it stands before.
+fn common_prefix<'a>(long: &'a [Difference], short: &[Difference]) -> Option<(&'a str, usize)> {
     let names: BTreeSet<&str> = short.iter().map(|d| d.name.as_str()).collect();
     let first = short.first()?;
     let prefixes = long.iter().filter_map(|d| d.name.strip_suffix(first.name.as_str()).filter(|p| p.ends_with('.')));
     let hits = |prefix: &str| {
         long.iter().filter(|d| d.name.strip_prefix(prefix).is_some_and(|rest| names.contains(rest))).count()
     };
-    prefixes.take(4).find(|prefix| hits(prefix) * 2 >= short.len())
+    prefixes.take(4).map(|prefix| (prefix, hits(prefix))).find(|&(_, hits)| hits * 2 >= short.len())
 }
 
 fn nothing_in_common(mismatch: &Mismatch, expected: &[Tensor]) -> Option<String> {
     let needed = expected.iter().filter(|t| t.kind != Kind::Counter).count();
-    (needed > 0 && mismatch.missing.len() == needed).then(|| {
-        "nothing that the network needs is in the checkpoint: is it another network's, or is the state under another \
-         name (`--state`)?"
-            .to_owned()
+    let known = needed.saturating_sub(mismatch.missing.len());
+    // A few names are those of many networks: `fc.weight`, `conv1.weight`.
+    (needed > 0 && known * 10 < needed).then(|| {
+        let found = if known == 0 { "nothing".to_owned() } else { format!("only {known} of {needed} tensors") };
+        format!(
+            "{found} that the network needs is in the checkpoint: is it another network's, or is the state under \
+             another name (`--state`)?"
+        )
     })
 }
 

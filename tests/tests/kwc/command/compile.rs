@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
+use kwc_compiler::weights::State;
 use kwc_runtime::cuda::PackedWeights;
 use safetensors::tensor::Dtype;
 use serde_json::{Value, json};
 
+use super::device::{on, vgpu};
 use super::run::{f32_bytes, write};
 use super::{Outcome, TINY, command, folder_with};
 use crate::vgpu::nvrtc;
@@ -221,6 +223,27 @@ fn what_compile_makes_is_no_spec_and_no_checkpoint() {
             assert!(outcome.stderr.contains("help: give the "), "{}", outcome.text());
         }
     }
+    for (arguments, what) in [
+        ("check net", "error: net: this is a network that `kwc compile` made, not a spec"),
+        ("plan net/manifest.json", "this is the manifest of a network that `kwc compile` made, not a spec"),
+        ("compile w.safetensors", "error: w.safetensors: this is a file of weights, not a spec"),
+    ] {
+        let outcome = kwc_without_nvrtc(folder.path(), arguments);
+        assert!(outcome.assert_wrong_input().stderr.contains(what), "{arguments}: {}", outcome.text());
+        assert!(outcome.stderr.contains("help: give the "), "{}", outcome.text());
+    }
+    let json = kwc_without_nvrtc(folder.path(), "check net tiny.yaml --format json").assert_wrong_input().json();
+    assert_eq!((&json[0]["ok"], &json[1]["ok"]), (&json!(false), &json!(true)), "{json}");
+    assert!(json[0]["errors"][0]["message"].as_str().unwrap().contains("`kwc compile` made"), "{json}");
+
+    // Of two tensors, one name is the end of one of the network's: that says nothing of the rest.
+    let mut state = State::default();
+    state.insert("weight", vec![3], vec![0.0; 3]).unwrap();
+    state.insert("scale", vec![3], vec![0.0; 3]).unwrap();
+    state.write_safetensors(&mut fs::File::create(folder.path().join("other.safetensors")).unwrap()).unwrap();
+    let outcome = kwc_without_nvrtc(folder.path(), "run tiny.yaml --weights other.safetensors --input x.safetensors");
+    assert!(outcome.assert_wrong_input().stderr.contains("is it another network's"), "{}", outcome.text());
+    assert!(!outcome.stderr.contains("leave that name out"), "{}", outcome.text());
 }
 
 #[test]
@@ -429,4 +452,8 @@ fn the_toolchain_is_described() {
     let none = kwc_without_nvrtc(folder.path(), "toolchain");
     assert!(none.assert_wrong_input().stderr.contains("kwc toolchain --fetch"), "{}", none.text());
     assert!(none.stdout.contains("none"), "{}", none.text());
+    let wrong = vgpu(folder.path()).variable("KWC_NVRTC", folder.path().join("absent"));
+    let wrong = on(wrong, folder.path(), "toolchain");
+    assert_eq!(wrong.code, Some(1), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("absent") && wrong.stdout.contains("A100"), "{}{}", wrong.stdout, wrong.stderr);
 }

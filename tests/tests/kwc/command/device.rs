@@ -110,6 +110,10 @@ fn what_is_wrong_with_a_choice_of_device_needs_none() {
     assert!(f16.assert_wrong_input().stderr.contains("on the processor, networks run in f32"), "{}", f16.text());
     let verify = kwc(folder.path(), "verify tiny.yaml --weights w.safetensors --device cpu");
     assert!(verify.assert_wrong_input().stderr.contains("is what the device is compared with"), "{}", verify.text());
+    let verify = "verify tiny.yaml --weights w.safetensors";
+    for option in ["--tolerance nan", "--tolerance inf", "--tolerance=-1", "--input x.safetensors --samples 2"] {
+        assert_eq!(kwc(folder.path(), &format!("{verify} {option}")).code, Some(2), "{option}");
+    }
     for device in ["cuda:", "cuda:x", "gpu", "cuda:-1"] {
         assert_eq!(kwc(folder.path(), &format!("{run} --device {device}")).code, Some(2), "{device}");
     }
