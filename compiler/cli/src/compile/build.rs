@@ -1,6 +1,6 @@
 //! From a network to the files of its folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use kwc_compiler::check::Checked;
@@ -45,6 +45,8 @@ pub(super) struct Request<'a> {
     pub(super) state: Option<&'a str>,
     /// Whether packed weights that are in the folder may go.
     pub(super) drop_weights: bool,
+    /// Whether nothing is going to be written.
+    pub(super) is_check: bool,
     /// The folder of the runtime's sources, as seen from the result's.
     pub(super) runtime: Option<String>,
     /// What the folder says of itself.
@@ -60,6 +62,8 @@ pub(super) struct Compilation {
     pub(super) stale: Vec<String>,
     /// Whether the packed weights are those of an earlier compile.
     pub(super) has_kept_weights: bool,
+    /// With [`Request::is_check`], why packed weights of the folder can't stay.
+    pub(super) lost: Option<String>,
 }
 
 /// A manifest that has the options and no files yet.
@@ -90,15 +94,19 @@ pub(super) fn compile(checked: &Checked, request: &Request<'_>) -> Result<Compil
     let mut files = Files::new();
     let mut manifest = described(checked, request);
     let mut has_kept_weights = false;
+    let mut lost = None;
     match request.options {
         Target::Cpu => {
             if let Some(weights) = request.weights {
                 return Err(Failure::file(weights, "weights are packed for the target `cuda` only")
                     .hint("on the CPU, `kwc run` and `kwc eval` read checkpoints themselves"));
             }
-            if packed_before(request).is_some() {
-                return Err(lost(request, "they are for the target `cuda`"));
+            if request.earlier.as_ref().is_some_and(|earlier| earlier.files.contains_key(WEIGHTS))
+                && packed_before(request).is_some()
+            {
+                lost = Some("they are for the target `cuda`".to_owned());
             }
+            refuse_loss(request, lost.as_deref())?;
             let planned = plan::plan(checked, &plan::Options::default()).map_err(|e| Failure::input(e.to_string()))?;
             generate(&Generated::Cpu(&planned.program), request, &mut files)?;
             insert(&mut files, "plan.txt", launches::partition_text(checked));
@@ -110,7 +118,11 @@ pub(super) fn compile(checked: &Checked, request: &Request<'_>) -> Result<Compil
                 .weights
                 .map(|path| Ok::<_, Failure>((path, open(checked, path, request.state)?)))
                 .transpose()?;
-            let kept = kept_weights(&network, request)?;
+            let kept = kept_weights(&network, request).unwrap_or_else(|why| {
+                lost = Some(why);
+                None
+            });
+            refuse_loss(request, lost.as_deref())?;
             let code = code(&network, architectures, request)?;
             let cubins: Vec<String> = code.cubins.iter().map(|(architecture, _)| architecture.clone()).collect();
             let form = CodeForm::Files { ptx: code.ptx.is_some(), cubins: &cubins };
@@ -132,7 +144,11 @@ pub(super) fn compile(checked: &Checked, request: &Request<'_>) -> Result<Compil
             if let Some((path, mut checkpoint)) = weights {
                 let mut warnings = Warnings::default();
                 let weights = packed(&network, path, &mut checkpoint, &mut warnings)?;
-                manifest.warnings = warnings.messages().to_vec();
+                // What a manifest says is the same wherever the checkpoint lies.
+                let prefix = format!("{}: ", path.display());
+                let plain =
+                    warnings.messages().iter().map(|said| said.strip_prefix(&prefix).unwrap_or(said).to_owned());
+                manifest.warnings = plain.collect();
                 files.insert(WEIGHTS.to_owned(), Content::Weights(Box::new(weights)));
             }
             insert(&mut files, SOURCE_FILE, network.source);
@@ -143,38 +159,54 @@ pub(super) fn compile(checked: &Checked, request: &Request<'_>) -> Result<Compil
         manifest.files.insert(name.clone(), hash);
     }
     insert(&mut files, manifest::FILE, manifest.text()?);
-    let made_before = request.earlier.iter().flat_map(|earlier| earlier.files.keys());
-    let stale = made_before.filter(|name| !files.contains_key(*name) && request.folder.join(name).is_file());
-    let stale = stale.cloned().collect();
-    Ok(Compilation { files, stale, has_kept_weights })
+    let made_before = request.earlier.iter().flat_map(|earlier| earlier.files.keys()).map(String::as_str);
+    let dropped = request.drop_weights.then_some(WEIGHTS);
+    let gone: BTreeSet<&str> = made_before.chain(dropped).filter(|name| !files.contains_key(*name)).collect();
+    let stale = gone.into_iter().filter(|name| request.folder.join(name).is_file()).map(str::to_owned).collect();
+    Ok(Compilation { files, stale, has_kept_weights, lost })
 }
 
-/// The packed weights that an earlier compile left in the folder, if this one does not replace them and may not remove them;
-/// and that compile's manifest.
-fn packed_before<'r>(request: &'r Request<'_>) -> Option<(PathBuf, &'r Manifest)> {
-    let earlier = request.earlier.as_ref().filter(|earlier| earlier.files.contains_key(WEIGHTS))?;
+/// The packed weights in the folder, or those that its manifest lists, if this compile neither replaces nor removes them.
+fn packed_before(request: &Request<'_>) -> Option<PathBuf> {
     let path = request.folder.join(WEIGHTS);
-    (request.weights.is_none() && !request.drop_weights && path.is_file()).then_some((path, earlier))
+    let is_listed = request.earlier.as_ref().is_some_and(|earlier| earlier.files.contains_key(WEIGHTS));
+    (request.weights.is_none() && !request.drop_weights && (is_listed || path.exists())).then_some(path)
 }
 
 /// The packed weights of the folder that stay, and what was warned of them.
 ///
 /// # Errors
-/// They are not those of this network and these options, or can't be read.
-fn kept_weights(network: &CudaNetwork, request: &Request<'_>) -> Result<Option<(PackedWeights, Vec<String>)>, Failure> {
-    let Some((path, earlier)) = packed_before(request) else { return Ok(None) };
-    let weights = PackedWeights::read(&path).map_err(|e| lost(request, &e.to_string()))?;
+/// Why they can't stay: they are not those of this network and these options, or can't be read.
+fn kept_weights(network: &CudaNetwork, request: &Request<'_>) -> Result<Option<(PackedWeights, Vec<String>)>, String> {
+    let Some(path) = packed_before(request) else { return Ok(None) };
+    if !path.exists() {
+        return Err("missing, and manifest.json lists them".to_owned());
+    }
+    let weights = PackedWeights::read(&path).map_err(|e| {
+        // The error of which this is a part names the file.
+        let said = e.to_string();
+        said.strip_prefix(&format!("packed weights {}: ", path.display())).unwrap_or(&said).to_owned()
+    })?;
     let program = &network.planned.program;
     if weights.weights_id() != program.weights_id || weights.bytes().len() != program.weight_bytes {
-        return Err(lost(request, "they were packed for another spec or other options"));
+        return Err("packed for another spec or other options".to_owned());
     }
-    Ok(Some((weights, earlier.warnings.clone())))
+    let warnings = request.earlier.as_ref().map(|earlier| earlier.warnings.clone()).unwrap_or_default();
+    Ok(Some((weights, warnings)))
 }
 
-/// Packed weights in the folder can't stay.
-fn lost(request: &Request<'_>, why: &str) -> Failure {
-    Failure::file(&request.folder.join(WEIGHTS), format!("these packed weights would be lost: {why}"))
-        .hint("pack them again with `--weights FILE`, remove them with `--drop-weights`, or compile to another folder")
+/// Refuses to lose packed weights.
+fn refuse_loss(request: &Request<'_>, lost: Option<&str>) -> Result<(), Failure> {
+    match lost {
+        Some(why) if !request.is_check => Err(Failure::file(
+            &request.folder.join(WEIGHTS),
+            format!("these packed weights would be lost: {why}"),
+        )
+        .hint(
+            "pack them again with `--weights FILE`, remove them with `--drop-weights`, or compile to another folder",
+        )),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Plans a network for CUDA and writes its kernels.
@@ -255,11 +287,13 @@ fn code(network: &CudaNetwork, architectures: &[String], request: &Request<'_>) 
     let (Some(nvrtc), Some(version)) = (nvrtc, version) else {
         if !jobs.is_empty() {
             let missing = jobs.join(", ");
+            let later = if result.ptx.is_some() {
+                "the GPU's driver compiles the PTX when a program loads the network"
+            } else {
+                "a program that loads the network does it then, if it finds NVRTC"
+            };
             terminal::note(
-                &format!(
-                    "NVRTC was not found, so the kernels are not compiled for {missing}: a program that loads the network \
-                     does it then, if it finds NVRTC"
-                ),
+                &format!("NVRTC was not found, so the kernels are not compiled for {missing}: {later}"),
                 toolchain::HINT,
             );
         }

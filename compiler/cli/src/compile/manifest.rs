@@ -119,10 +119,6 @@ impl Manifest {
         if self.target != other.target {
             return vec![format!("compiled for the target {}, not {}", self.target, other.target)];
         }
-        let option = |name: &str, value: &str| match name.strip_prefix(SET) {
-            Some(parameter) => format!("--set {parameter}={value}"),
-            None => format!("--{name} {value}"),
-        };
         let changed = other.options.iter().filter_map(|(name, value)| match self.options.get(name) {
             Some(known) if known == value => None,
             Some(known) => Some(format!("compiled with {}, not {value}", option(name, known))),
@@ -131,11 +127,30 @@ impl Manifest {
         changed.collect()
     }
 
+    /// The options that another doesn't have, or has otherwise, as they are written on a command line.
+    pub(super) fn beyond(&self, other: &Self) -> Vec<String> {
+        let mut beyond = Vec::new();
+        if self.target != other.target {
+            beyond.push(option("target", &self.target));
+        }
+        let more = self.options.iter().filter(|(name, value)| other.options.get(*name) != Some(*value));
+        beyond.extend(more.map(|(name, value)| option(name, value)));
+        beyond
+    }
+
     /// Its text.
     ///
     /// # Errors
     /// As [`terminal::json`].
     pub(super) fn text(&self) -> Result<String, Failure> {
         terminal::json(self)
+    }
+}
+
+/// An option as it is written on a command line.
+fn option(name: &str, value: &str) -> String {
+    match name.strip_prefix(SET) {
+        Some(parameter) => format!("--set {parameter}={value}"),
+        None => format!("--{name} {value}"),
     }
 }

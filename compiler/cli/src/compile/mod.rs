@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::spec::{Settings, SpecArguments};
 use crate::terminal::{self, DIM};
 use build::Compilation;
-use folder::{Change, Staging};
+use folder::{Change, Difference, Staging};
 use manifest::Manifest;
 use options::{Target, TargetArguments};
 use stage::Stage;
@@ -35,7 +35,8 @@ Examples:
 The folder holds, for CUDA, kernels.cu, kernels.ptx (for any GPU since the A100), kernels.ARCH.cubin, and for both targets \
 a Rust crate (Cargo.toml, src/lib.rs), plan.txt, plan.json, manifest.json (versions, options, SHA-256 of every file) and, \
 with --weights, weights.safetensors. Files that are as they should be are not touched; files that an earlier compile made \
-and this one doesn't are removed; all others are left alone. Packed weights stay where they fit the network; where they \
+and this one doesn't are removed; all others are left alone, and nothing is written where one of them is in the way. \
+Options that are not given are those that the folder was compiled with. Packed weights stay where they fit the network; where they \
 don't, nothing is written unless there are new ones or --drop-weights.
 
 PTX and cubins are made by NVRTC, NVIDIA's compiler. Where there is none, everything else is written: see `kwc toolchain`. \
@@ -60,7 +61,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME", requires = "weights")]
     state: Option<String>,
 
-    /// Remove packed weights of an earlier compile that don't fit the network any more
+    /// Remove packed weights of an earlier compile
     #[arg(long, conflicts_with = "weights")]
     drop_weights: bool,
 
@@ -72,8 +73,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, value_name = "STAGE", conflicts_with_all = ["output", "weights", "drop_weights", "check"])]
     emit: Option<Stage>,
 
-    /// Write nothing; say what differs from what this would write, and exit with 1 if anything does. Options that are not
-    /// given are those that the folder was compiled with
+    /// Write nothing; say what differs from what this would write, and exit with 1 if anything does
     #[arg(long)]
     check: bool,
 }
@@ -87,49 +87,80 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let options = arguments.target.options();
         return terminal::print(&stage::emit(stage, &arguments.spec.load()?, &options)?);
     }
+    let prepared = Prepared::new(arguments)?;
+    let request = prepared.request(arguments);
     if arguments.check {
-        return check(arguments);
+        let different = prepared.earlier.as_ref();
+        let different =
+            different.map(|earlier| earlier.different_options(&build::described(&prepared.checked, &request)));
+        let different = different.unwrap_or_default().into_iter();
+        let folder = prepared.folder.display();
+        terminal::print(&different.map(|what| format!("{folder}: {what}\n")).collect::<String>())?;
+        return compare(&prepared.folder, &build::compile(&prepared.checked, &request)?);
     }
-    let options = arguments.target.options();
-    let checked = arguments.spec.load()?;
-    let folder = arguments.folder(&checked);
-    let request = build::Request {
-        runtime: arguments.runtime(&folder)?,
-        earlier: Manifest::read(&folder)?,
-        ..arguments.request(&options, &arguments.spec.settings, &folder)
-    };
+    if !prepared.taken.is_empty() {
+        let taken = prepared.taken.join(" ");
+        terminal::note(&format!("as the folder was compiled before: {taken}"), "give these options to change them");
+    }
     // Before the long work: a folder that can't be written is known then.
-    let staging = Staging::new(&folder)?;
-    let compilation = build::compile(&checked, &request)?;
-    let changes = staging.publish(&compilation.files, &compilation.stale)?;
-    terminal::print(&report(&folder, &changes, compilation.has_kept_weights))
+    let staging = Staging::new(&prepared.folder)?;
+    let compilation = build::compile(&prepared.checked, &request)?;
+    let known = prepared.earlier.iter().flat_map(|earlier| earlier.files.keys());
+    let changes = staging.publish(&compilation.files, &compilation.stale, &known.collect())?;
+    terminal::print(&report(&prepared.folder, &changes, compilation.has_kept_weights))
 }
 
-/// Compares a folder with what would be written, with the options that it was compiled with where none are given.
-fn check(arguments: &Arguments) -> Result<(), Failure> {
-    let folder = match &arguments.output {
-        Some(folder) => folder.clone(),
-        None => arguments.folder(&arguments.spec.load()?),
-    };
-    let earlier = Manifest::read(&folder)?;
-    let mut target = arguments.target.clone();
-    let mut settings = arguments.spec.settings.clone();
-    if let Some(earlier) = &earlier {
-        target = target.completed(earlier).map_err(|what| Failure::file(&folder.join(manifest::FILE), what))?;
-        settings.complete(earlier.settings());
+/// A command line, completed by what the folder was compiled with before.
+struct Prepared {
+    folder: PathBuf,
+    earlier: Option<Manifest>,
+    options: Target,
+    settings: Settings,
+    runtime: Option<String>,
+    checked: Checked,
+    /// Options that were taken from the folder and aren't the defaults, as they are written.
+    taken: Vec<String>,
+}
+
+impl Prepared {
+    /// Options that are not given are those of the folder's manifest, if that is of the same network.
+    fn new(arguments: &Arguments) -> Result<Self, Failure> {
+        let folder = match &arguments.output {
+            Some(folder) => folder.clone(),
+            None => arguments.folder(&arguments.spec.load()?),
+        };
+        let earlier = Manifest::read(&folder)?;
+        let mut target = arguments.target.clone();
+        let mut settings = arguments.spec.settings.clone();
+        let mut runtime = arguments.runtime(&folder)?;
+        let given = (target.options(), settings.clone(), runtime.clone());
+        // With the folder's settings a spec may be right that isn't without them.
+        let is_same = |earlier: &&Manifest| {
+            arguments.spec.load().map_or(true, |checked| checked.network().name == earlier.network)
+        };
+        if let Some(earlier) = earlier.as_ref().filter(is_same) {
+            target = target.completed(earlier).map_err(|what| Failure::file(&folder.join(manifest::FILE), what))?;
+            settings.complete(earlier.settings());
+            runtime = runtime.or_else(|| earlier.options.get(manifest::RUNTIME).cloned());
+        }
+        let options = target.options();
+        let checked = arguments.spec.load_with(&settings)?;
+        let described = |options: &Target, settings: &Settings, runtime: Option<String>| {
+            let request = arguments.request(options, settings, &folder);
+            build::described(&checked, &build::Request { runtime, ..request })
+        };
+        let plain = described(&given.0, &given.1, given.2);
+        let taken = described(&options, &settings, runtime.clone()).beyond(&plain);
+        Ok(Self { folder, earlier, options, settings, runtime, checked, taken })
     }
-    let options = target.options();
-    let checked = arguments.spec.load_with(&settings)?;
-    let known = earlier.as_ref().and_then(|earlier| earlier.options.get(manifest::RUNTIME).cloned());
-    let request = build::Request {
-        runtime: arguments.runtime(&folder)?.or(known),
-        earlier: earlier.clone(),
-        ..arguments.request(&options, &settings, &folder)
-    };
-    let different = earlier.map(|earlier| earlier.different_options(&build::described(&checked, &request)));
-    let different = different.unwrap_or_default().into_iter();
-    terminal::print(&different.map(|what| format!("{}: {what}\n", folder.display())).collect::<String>())?;
-    compare(&folder, &build::compile(&checked, &request)?)
+
+    fn request<'a>(&'a self, arguments: &'a Arguments) -> build::Request<'a> {
+        build::Request {
+            runtime: self.runtime.clone(),
+            earlier: self.earlier.clone(),
+            ..arguments.request(&self.options, &self.settings, &self.folder)
+        }
+    }
 }
 
 impl Arguments {
@@ -151,6 +182,7 @@ impl Arguments {
             weights: self.weights.as_deref(),
             state: self.state.as_deref(),
             drop_weights: self.drop_weights,
+            is_check: self.check,
             runtime: None,
             earlier: None,
             folder,
@@ -171,7 +203,11 @@ fn report(folder: &Path, changes: &[(String, Change)], has_kept_weights: bool) -
 
 /// Names what differs on disk.
 fn compare(folder: &Path, compilation: &Compilation) -> Result<(), Failure> {
-    let differences = folder::differences(folder, &compilation.files, &compilation.stale)?;
+    let mut differences = folder::differences(folder, &compilation.files, &compilation.stale)?;
+    if let Some(why) = &compilation.lost {
+        differences.retain(|(name, _)| name != build::WEIGHTS);
+        differences.push((build::WEIGHTS.to_owned(), Difference::Lost(why.clone())));
+    }
     if differences.is_empty() {
         return terminal::print(&format!("{}: up to date\n", folder.display()));
     }

@@ -269,15 +269,18 @@ fn packed_weights_stay_where_they_fit_and_are_not_lost_where_they_do_not() {
 
     // Another precision, other layers, another target: they would be lost, so nothing changes.
     let before: Vec<_> = files(&net).into_iter().map(|name| fs::read(net.join(name)).unwrap()).collect();
-    for options in
-        ["--precision f32", "--set classes=3", "--target cpu", "--target cpu --check", "--set classes=3 --check"]
-    {
+    for options in ["--precision f32", "--set classes=3", "--target cpu"] {
         let refused = kwc_without_nvrtc(folder.path(), &format!("compile tiny.yaml -o net {options}"));
         let error = &refused.assert_wrong_input().stderr;
         assert!(error.contains("net/weights.safetensors: these packed weights would be lost"), "{}", refused.text());
         assert!(error.contains("`--weights FILE`") && error.contains("`--drop-weights`"), "{}", refused.text());
         let after: Vec<_> = files(&net).into_iter().map(|name| fs::read(net.join(name)).unwrap()).collect();
         assert!(before == after, "{options}");
+    }
+    for options in ["--target cpu --check", "--set classes=3 --check"] {
+        let checked = kwc_without_nvrtc(folder.path(), &format!("compile tiny.yaml -o net {options}"));
+        checked.assert_wrong_input();
+        assert!(checked.stdout.contains("net/weights.safetensors: "), "{}", checked.text());
     }
     let damaged = [&packed[..packed.len() - 1], &[packed[packed.len() - 1] ^ 1]].concat();
     fs::write(net.join("weights.safetensors"), damaged).unwrap();
@@ -287,10 +290,30 @@ fn packed_weights_stay_where_they_fit_and_are_not_lost_where_they_do_not() {
     let dropped = kwc_without_nvrtc(folder.path(), "compile tiny.yaml -o net --set classes=3 --drop-weights");
     assert!(dropped.stdout.contains("weights.safetensors  removed"), "{}", dropped.text());
     assert!(!net.join("weights.safetensors").exists());
-    // What is gone already is not lost.
+    // What is gone already is named, and has to be replaced or dropped.
+    let compile = format!("{compile} --set classes=10");
     kwc_without_nvrtc(folder.path(), &format!("{compile} --weights w.safetensors"));
     fs::remove_file(net.join("weights.safetensors")).unwrap();
-    assert_eq!(kwc_without_nvrtc(folder.path(), compile).code, Some(0));
+    let refused = kwc_without_nvrtc(folder.path(), &compile);
+    assert!(
+        refused.assert_wrong_input().stderr.contains("missing, and manifest.json lists them"),
+        "{}",
+        refused.text()
+    );
+    let checked = kwc_without_nvrtc(folder.path(), &format!("{compile} --check"));
+    assert!(checked.stdout.contains("net/weights.safetensors: missing"), "{}", checked.text());
+    assert_eq!(kwc_without_nvrtc(folder.path(), &format!("{compile} --drop-weights")).code, Some(0));
+
+    // Weights that the manifest doesn't know are taken if they fit, and are in the way if they don't.
+    fs::write(net.join("weights.safetensors"), &packed).unwrap();
+    let taken = kwc_without_nvrtc(folder.path(), &compile);
+    assert!(taken.stdout.contains("weights.safetensors  unchanged, packed by an earlier compile"), "{}", taken.text());
+    assert!(read_json(&net.join("manifest.json"))["files"]["weights.safetensors"].is_string());
+    fs::create_dir(folder.path().join("new")).unwrap();
+    fs::write(folder.path().join("new/weights.safetensors"), "mine").unwrap();
+    let refused = kwc_without_nvrtc(folder.path(), "compile tiny.yaml -o new");
+    assert!(refused.assert_wrong_input().stderr.contains("new/weights.safetensors"), "{}", refused.text());
+    assert_eq!(files(&folder.path().join("new")), BTreeSet::from(["weights.safetensors".to_owned()]));
     assert_eq!(kwc(folder.path(), "compile tiny.yaml --weights w.safetensors --drop-weights").code, Some(2));
 }
 
@@ -328,8 +351,14 @@ fn a_check_takes_what_is_not_given_from_the_folder() {
     }
     // With weights that then don't fit, and with another target.
     let checked = kwc(folder.path(), "compile tiny.yaml --check --set classes=10");
-    assert!(checked.assert_wrong_input().stderr.contains("would be lost"), "{}", checked.text());
-    assert_eq!(checked.stdout, "compiled/tiny: compiled with --set classes=3, not 10\n");
+    checked.assert_wrong_input();
+    for line in [
+        "compiled/tiny: compiled with --set classes=3, not 10",
+        "compiled/tiny/kernels.cu: different",
+        "compiled/tiny/weights.safetensors: packed for another spec or other options",
+    ] {
+        assert!(checked.stdout.lines().any(|found| found == line), "{}", checked.text());
+    }
     let checked = kwc(folder.path(), "compile tiny.yaml --check --target cpu --drop-weights");
     checked.assert_wrong_input();
     assert!(checked.stdout.starts_with("compiled/tiny: compiled for the target cuda, not cpu\n"), "{}", checked.text());
@@ -343,6 +372,41 @@ fn a_check_takes_what_is_not_given_from_the_folder() {
     kwc(folder.path(), "compile tiny.yaml -o cpu --target cpu").assert_ok();
     kwc(folder.path(), "compile tiny.yaml -o cpu --check").assert_ok();
     assert_eq!(kwc(folder.path(), "compile tiny.yaml -o cpu --check --precision f16").code, Some(2));
+}
+
+#[test]
+fn options_that_are_not_given_are_those_of_the_folder() {
+    let folder = folder_with("tiny.yaml", TINY);
+    let made = kwc_without_nvrtc(folder.path(), "compile tiny.yaml -o net --max-batch 4 --gpu h100 --set classes=3");
+    assert_eq!(made.code, Some(0), "{}", made.text());
+    assert!(!made.stderr.contains("compiled before"), "{}", made.text());
+    let manifest = read_json(&folder.path().join("net/manifest.json"));
+    let again = kwc_without_nvrtc(folder.path(), "compile tiny.yaml -o net");
+    let said = "as the folder was compiled before: --gpu h100 --max-batch 4 --set classes=3";
+    assert!(again.stderr.contains(said), "{}", again.text());
+    assert_eq!(read_json(&folder.path().join("net/manifest.json")), manifest);
+    let changed = kwc_without_nvrtc(folder.path(), "compile tiny.yaml -o net --max-batch 8");
+    assert!(changed.stderr.contains("compiled before: --gpu h100 --set classes=3"), "{}", changed.text());
+    assert_eq!(read_json(&folder.path().join("net/manifest.json"))["options"]["max-batch"], "8");
+    // Another network takes nothing over.
+    fs::write(folder.path().join("other.yaml"), TINY.replace("name: tiny", "name: other")).unwrap();
+    let other = kwc_without_nvrtc(folder.path(), "compile other.yaml -o net");
+    assert!(!other.stderr.contains("compiled before"), "{}", other.text());
+    assert_eq!(read_json(&folder.path().join("net/manifest.json"))["options"]["gpu"], "a100");
+}
+
+#[test]
+fn files_that_no_compile_wrote_are_not_overwritten() {
+    let folder = folder_with("tiny.yaml", TINY);
+    let mine = folder.path().join("mine");
+    fs::create_dir_all(mine.join("src")).unwrap();
+    fs::write(mine.join("src/lib.rs"), "fn precious() {}\n").unwrap();
+    fs::write(mine.join("Cargo.toml"), "[package]\n").unwrap();
+    let refused = kwc_without_nvrtc(folder.path(), "compile tiny.yaml -o mine");
+    let error = &refused.assert_wrong_input().stderr;
+    assert!(error.contains("no earlier compile wrote Cargo.toml, src/lib.rs"), "{}", refused.text());
+    assert_eq!(files(&mine), ["Cargo.toml", "src/lib.rs"].map(str::to_owned).into());
+    assert_eq!(fs::read_to_string(mine.join("src/lib.rs")).unwrap(), "fn precious() {}\n");
 }
 
 #[test]
@@ -382,7 +446,10 @@ fn what_is_in_the_way_is_named_and_stays() {
         ("evil", "it names `../file`"),
     ] {
         let outcome = kwc(folder.path(), &format!("compile tiny.yaml --target cpu -o {to}"));
-        assert!(kwc_without_nvrtc(folder.path(), &format!("compile tiny.yaml -o {to}")).code == Some(1), "{to}");
+        assert!(
+            kwc_without_nvrtc(folder.path(), &format!("compile tiny.yaml --target cuda -o {to}")).code == Some(1),
+            "{to}"
+        );
         if to != "net" {
             assert!(outcome.assert_wrong_input().stderr.contains(what), "{}", outcome.text());
         }
