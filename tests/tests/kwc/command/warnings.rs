@@ -84,7 +84,9 @@ fn weights_that_f16_cannot_hold_are_named_where_it_is_used() {
     assert_eq!(warnings(&compiled.stderr), [expected], "{}", compiled.text());
     assert!(compiled.stderr.contains("help: use `--precision f32`"), "{}", compiled.text());
     let manifest = std::fs::read(folder.path().join("net/manifest.json")).unwrap();
-    assert_eq!(serde_json::from_slice::<Value>(&manifest).unwrap()["warnings"], json!([expected]));
+    // The manifest is the same wherever the checkpoint lies.
+    let plain = "a tensor, values of which are infinite in f16, whose largest is 65504: `d.weight` (1 value)";
+    assert_eq!(serde_json::from_slice::<Value>(&manifest).unwrap()["warnings"], json!([plain]));
     assert!(kwc(folder.path(), &format!("{compile} --check")).stdout.contains("up to date"));
     let exact = kwc(folder.path(), &format!("{compile} --precision f32"));
     assert_eq!((exact.code, warnings(&exact.stderr)), (Some(0), vec![]), "{}", exact.text());
