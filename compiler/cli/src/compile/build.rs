@@ -118,6 +118,7 @@ pub(super) fn compile(checked: &Checked, request: &Request<'_>) -> Result<Compil
                 .weights
                 .map(|path| Ok::<_, Failure>((path, open(checked, path, request.state)?)))
                 .transpose()?;
+            refuse_foreign(request)?;
             let kept = kept_weights(&network, request).unwrap_or_else(|why| {
                 lost = Some(why);
                 None
@@ -160,7 +161,8 @@ pub(super) fn compile(checked: &Checked, request: &Request<'_>) -> Result<Compil
     }
     insert(&mut files, manifest::FILE, manifest.text()?);
     let made_before = request.earlier.iter().flat_map(|earlier| earlier.files.keys()).map(String::as_str);
-    let dropped = request.drop_weights.then_some(WEIGHTS);
+    let is_ours = || PackedWeights::read(&request.folder.join(WEIGHTS)).is_ok();
+    let dropped = Some(WEIGHTS).filter(|_| request.drop_weights && is_ours());
     let gone: BTreeSet<&str> = made_before.chain(dropped).filter(|name| !files.contains_key(*name)).collect();
     let stale = gone.into_iter().filter(|name| request.folder.join(name).is_file()).map(str::to_owned).collect();
     Ok(Compilation { files, stale, has_kept_weights, lost })
@@ -193,6 +195,17 @@ fn kept_weights(network: &CudaNetwork, request: &Request<'_>) -> Result<Option<(
     }
     let warnings = request.earlier.as_ref().map(|earlier| earlier.warnings.clone()).unwrap_or_default();
     Ok(Some((weights, warnings)))
+}
+
+/// Refuses a file in the place of packed weights that no compile wrote: a program would load it.
+fn refuse_foreign(request: &Request<'_>) -> Result<(), Failure> {
+    let path = request.folder.join(WEIGHTS);
+    let is_listed = request.earlier.as_ref().is_some_and(|earlier| earlier.files.contains_key(WEIGHTS));
+    if is_listed || !path.is_file() || PackedWeights::read(&path).is_ok() {
+        return Ok(());
+    }
+    Err(Failure::file(&path, "no earlier compile wrote this file, and it holds no packed weights")
+        .hint("move it away, or compile to another folder; `--weights FILE` packs a checkpoint"))
 }
 
 /// Refuses to lose packed weights.

@@ -311,8 +311,11 @@ fn packed_weights_stay_where_they_fit_and_are_not_lost_where_they_do_not() {
     assert!(read_json(&net.join("manifest.json"))["files"]["weights.safetensors"].is_string());
     fs::create_dir(folder.path().join("new")).unwrap();
     fs::write(folder.path().join("new/weights.safetensors"), "mine").unwrap();
-    let refused = kwc_without_nvrtc(folder.path(), "compile tiny.yaml -o new");
-    assert!(refused.assert_wrong_input().stderr.contains("new/weights.safetensors"), "{}", refused.text());
+    for options in ["", "--drop-weights", "--weights w.safetensors"] {
+        let refused = kwc_without_nvrtc(folder.path(), &format!("compile tiny.yaml -o new {options}"));
+        assert!(refused.assert_wrong_input().stderr.contains("no earlier compile wrote this"), "{}", refused.text());
+    }
+    assert_eq!(fs::read(folder.path().join("new/weights.safetensors")).unwrap(), b"mine");
     assert_eq!(files(&folder.path().join("new")), BTreeSet::from(["weights.safetensors".to_owned()]));
     assert_eq!(kwc(folder.path(), "compile tiny.yaml --weights w.safetensors --drop-weights").code, Some(2));
 }
