@@ -78,6 +78,7 @@ fn run_cuda(arguments: &Arguments) -> Result<(), Failure> {
     let checked = arguments.spec.load()?;
     let options = arguments.cuda.options();
     let planned = cuda::plan(&checked, &options).map_err(|e| Failure::input(e.to_string()))?;
+    target::note_mixing(&options, &planned);
     let bounds = if arguments.bounds { Some(bounds_of(arguments, &options, &planned)?) } else { None };
     match arguments.format {
         Format::Text => terminal::print(&draw(&checked, &planned, bounds.as_ref())),

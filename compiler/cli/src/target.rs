@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use kwc_compiler::plan::cuda::{self, GPUS, Gpu, Mixing};
 
 use crate::model::Precision;
+use crate::terminal;
 
 /// Targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -112,6 +113,18 @@ impl CudaArguments {
             ("--gpu", self.gpu.is_some()),
             ("--mixing", self.mixing.is_some()),
         ]
+    }
+}
+
+/// Says that no layer is mixed inside its convolution, if that was asked for.
+pub(crate) fn note_mixing(options: &cuda::Options, planned: &cuda::Planned) {
+    let mut variants = planned.program.variants.iter();
+    let is_inside = variants.any(|variant| planned.strategies(variant).iter().any(cuda::Strategy::is_inside));
+    if options.mixing == Mixing::Inside && !is_inside {
+        terminal::note(
+            "`--mixing inside` changes nothing: no layer of this network can be mixed inside its convolution",
+            "that takes f16, at most 64 output positions, one group, and cells whose channels are multiples of 16",
+        );
     }
 }
 

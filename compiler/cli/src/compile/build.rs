@@ -26,7 +26,7 @@ use crate::failure::Failure;
 use crate::model::{open_checkpoint, packed};
 use crate::plan::launches;
 use crate::warnings::Warnings;
-use crate::{progress, terminal, toolchain};
+use crate::{progress, target, terminal, toolchain};
 
 /// What PTX is made for: the first architecture that the kernels run on.
 const PTX_TARGET: &str = "compute_80";
@@ -114,6 +114,7 @@ pub(super) fn compile(checked: &Checked, request: &Request<'_>) -> Result<Compil
         }
         Target::Cuda { plan, architectures } => {
             let network = network(checked, plan)?;
+            target::note_mixing(plan, &network.planned);
             let weights = request
                 .weights
                 .map(|path| Ok::<_, Failure>((path, open(checked, path, request.state)?)))

@@ -218,5 +218,6 @@ fn compare(folder: &Path, compilation: &Compilation) -> Result<(), Failure> {
     terminal::print(&text)?;
     let count = differences.len();
     let files = if count == 1 { "1 file differs" } else { &format!("{count} files differ") };
-    Err(Failure::input(format!("{files} from what this would write")).hint("compile without `--check`"))
+    Err(Failure::input(format!("{files} from what this would write"))
+        .hint("compile without `--check`; it says so where it would lose something"))
 }

@@ -184,3 +184,23 @@ fn bounds_that_nobody_can_give() {
         assert_eq!(outcome.code, Some(2), "{arguments}: {}", outcome.text());
     }
 }
+
+/// 64 channels at 7x7 can be mixed inside in f16, not in f32, and a network of static layers never.
+#[test]
+fn mixing_inside_that_changes_nothing_is_said() {
+    let dynamic = "\
+kwc: 1
+name: dynamic
+input: { channels: 64, height: 7, width: 7 }
+warehouses: { budget: 1 }
+layers:
+  - conv: { name: a, out: 64, kernel: 3, padding: 1, warehouse: w }
+";
+    let folder = folder_with("dynamic.yaml", dynamic);
+    std::fs::write(folder.path().join("wide.yaml"), WIDE).unwrap();
+    for (options, is_said) in [("dynamic.yaml", false), ("dynamic.yaml --precision f32", true), ("wide.yaml", true)] {
+        let planned = kwc(folder.path(), &format!("plan {options} --target cuda --mixing inside"));
+        assert_eq!(planned.code, Some(0), "{}", planned.text());
+        assert_eq!(planned.stderr.contains("`--mixing inside` changes nothing"), is_said, "{}", planned.text());
+    }
+}
