@@ -264,6 +264,7 @@ fn average(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) -> Averag
         };
     }
     let map = lowering.read(&step.layer, op.average, op.channels, 1);
+    debug_assert_eq!(map.pitch, padded(op.channels), "device code has one pitch for averages");
     Average { argument: Argument::Buffer(map.buffer), element: map.element, parts: 1, pitch: map.pitch, positions: 1 }
 }
 

@@ -15,8 +15,8 @@ const WORTH: f64 = 1.03;
 pub(super) struct Choices<T>(Vec<T>);
 
 impl<T: Copy + PartialEq> Choices<T> {
-    /// The choices for a launch. `of` gives, for the largest batch of a range, all that there are with the seconds that each
-    /// takes. Those that do for other ranges too come first; among them, the one that costs least more than the best where
+    /// The choices for a launch. `of` gives, for the largest batch of a range, all that there are with what each
+    /// costs. Those that do for other ranges too come first; among them, the one that costs least more than the best where
     /// it costs most more.
     pub(super) fn new(lowering: &Lowering<'_>, of: impl Fn(usize) -> Vec<(f64, T)>) -> Self {
         let others = lowering.options.ranges().filter(|&batch| batch != lowering.batch);
@@ -42,7 +42,7 @@ impl<T: Copy + PartialEq> Choices<T> {
     }
 }
 
-/// The cheapest of all choices, each with its seconds; the first of equal ones.
+/// The cheapest of all choices, each with its cost; the first of equal ones.
 pub(super) fn cheapest<T>(all: Vec<(f64, T)>) -> Option<T> {
     all.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, choice)| choice)
 }

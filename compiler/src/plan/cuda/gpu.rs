@@ -98,8 +98,36 @@ pub(super) const MAX_SHARED: usize = 96 << 10;
 pub(super) const STEP_LATENCY: f64 = 120.0;
 /// Cycles until a copy from global memory arrives.
 pub(super) const COPY_LATENCY: f64 = 700.0;
+/// Cycles that sharing a sum among blocks adds: parts to memory, a counter, and all parts back.
+pub(super) const GATHER_LATENCY: f64 = 2500.0;
+/// Registers of a multiprocessor, on every GPU of capability 8.0 and above.
+const REGISTERS: usize = 65536;
+/// Shared memory that the driver keeps of each block, bytes.
+const RESERVED_SHARED: usize = 1024;
+
+/// How long a block takes, in cycles of its multiprocessor.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BlockCycles {
+    /// What it adds where others share the multiprocessor.
+    pub busy: f64,
+    /// How long it takes on its own, latencies included.
+    pub alone: f64,
+}
 
 impl Gpu {
+    /// Cycles of the multiprocessor that has most of so many equal blocks, of which it holds `resident` at once.
+    pub(super) fn busiest_cycles(&self, blocks: usize, resident: usize, block: BlockCycles) -> f64 {
+        let wave = |blocks: usize| if blocks == 0 { 0.0 } else { block.alone.max(block.busy * blocks as f64) };
+        let most = blocks.div_ceil(self.multiprocessors as usize);
+        (most / resident) as f64 * wave(resident) + wave(most % resident)
+    }
+
+    /// Blocks that a multiprocessor has shared memory (bytes of a block) and registers (of a thread) for; 0 if not one.
+    pub(super) fn resident_blocks(&self, shared_bytes: usize, registers: usize, threads: usize) -> usize {
+        let by_shared = self.shared_memory() / (shared_bytes + RESERVED_SHARED);
+        by_shared.min(REGISTERS / (registers.next_multiple_of(8) * threads))
+    }
+
     /// Shared memory of a multiprocessor, bytes.
     pub(super) const fn shared_memory(&self) -> usize {
         match self.capability {

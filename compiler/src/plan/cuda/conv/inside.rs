@@ -176,7 +176,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv, unmixed
         .then(|| Argument::Buffer(planar::leave_sums(lowering, op.output, output, 1).buffer));
     let c_tiles = tiles.c_tiles(&problem);
     let is_split = tiles.parts > 1;
-    let parts = is_split.then(|| Argument::Buffer(lowering.allocate(tiles.gathered_bytes(&problem) / 2)));
+    let parts = is_split.then(|| Argument::Buffer(lowering.allocate(tiles.parts_bytes(&problem))));
     let counters = is_split.then(|| lowering.counters(c_tiles));
 
     let optional = |name, kind, argument: Option<Argument>| Parameter { name, kind, used: argument.is_some() };

@@ -32,8 +32,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
     let form = Form { op, kernel: &kernel, input: &input, output: &output, epilogue: &epilogue, is_averaged };
     let choices = Choices::new(lowering, |batch| costs(&Problem { batch, ..problem }, lowering.options.gpu));
     let Some((tiles, conv)) = choices.take(lowering, |tiles| form.kernel(tiles, lowering.options.gpu)) else {
-        lowering.refuse(&step.layer, "no tiles of its product fit in shared memory".to_owned());
-        return;
+        unreachable!("the smallest tiles fit whatever the sizes");
     };
     let (p_tiles, c_tiles) = (tiles.p_tiles(&problem), tiles.c_tiles(&problem));
     let averaged =

@@ -5,7 +5,7 @@
 //! the L2 cache. It knows what decides between tiles: padding, waves, reuse, and too few blocks.
 
 use crate::plan::cuda::choice::cheapest;
-use crate::plan::cuda::gpu::{COPY_LATENCY, Gpu, L2_PORT, MAX_SHARED, STEP_LATENCY};
+use crate::plan::cuda::gpu::{BlockCycles, COPY_LATENCY, GATHER_LATENCY, Gpu, L2_PORT, MAX_SHARED, STEP_LATENCY};
 
 /// The problem: a product of matrices for each sample.
 #[derive(Debug, Clone, Copy)]
@@ -53,8 +53,6 @@ const PARTS: [usize; 10] = [1, 2, 3, 4, 6, 8, 9, 12, 16, 18];
 
 /// Cycles that a block takes from its start to its end beside the steps: first copies, last stores.
 const BLOCK_LATENCY: f64 = 1500.0;
-/// Cycles that sharing a sum adds: parts to memory, a counter, and all parts back.
-const GATHER_LATENCY: f64 = 2500.0;
 /// What moving bytes costs where it isn't the bound: of two choices that are as fast, the one that moves less.
 const IMPATIENCE: f64 = 0.2;
 
@@ -71,10 +69,8 @@ impl Tiles {
 
     /// Blocks that a multiprocessor can hold.
     pub(super) fn resident(&self, gpu: &Gpu) -> usize {
-        let by_shared = gpu.shared_memory() / (self.shared_bytes() + 1024);
-        let registers = (self.sums() + 8 * self.rows() + OTHER_REGISTERS).next_multiple_of(8);
-        let by_registers = 65536 / (registers * self.threads());
-        by_shared.min(by_registers).clamp(1, 8)
+        let registers = self.sums() + 8 * self.rows() + OTHER_REGISTERS;
+        gpu.resident_blocks(self.shared_bytes(), registers, self.threads()).clamp(1, 8)
     }
 
     pub(super) fn p_tiles(&self, problem: &Problem) -> usize {
@@ -128,10 +124,7 @@ impl Tiles {
         let alone = alone * steps + BLOCK_LATENCY + gather_latency;
         let tiles = self.p_tiles(problem) * self.c_tiles(problem) * problem.batch;
         let blocks = tiles * self.parts;
-        let most = blocks.div_ceil(gpu.multiprocessors as usize);
-        let resident = self.resident(gpu);
-        let wave = |blocks: usize| if blocks == 0 { 0.0 } else { alone.max(busy * blocks as f64) };
-        let cycles = (most / resident) as f64 * wave(resident) + wave(most % resident);
+        let cycles = gpu.busiest_cycles(blocks, self.resident(gpu), BlockCycles { busy, alone });
         let moved = blocks as f64 * copied * steps + tiles as f64 * (c * p * 2.0 + gathered);
         let transfer = moved / gpu.l2;
         ((cycles / clock).max(transfer), transfer)
@@ -144,7 +137,7 @@ impl Tiles {
     }
 }
 
-/// All tiles that fit, with the seconds that the model gives.
+/// All tiles that fit, with what decides between them.
 pub(super) fn costs(problem: &Problem, gpu: &Gpu) -> Vec<(f64, Tiles)> {
     candidates(problem, gpu).into_iter().map(|tiles| (tiles.cost(problem, gpu), tiles)).collect()
 }

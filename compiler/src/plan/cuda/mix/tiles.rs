@@ -3,7 +3,7 @@
 //! The cost is a small model, not a prediction. It knows what decides between tiles: how often the warehouse and the
 //! attentions are read again, padding of columns, too few blocks, waves, and latencies.
 
-use crate::plan::cuda::gpu::{COPY_LATENCY, Gpu, L2_PORT, MAX_SHARED, STEP_LATENCY};
+use crate::plan::cuda::gpu::{BlockCycles, COPY_LATENCY, Gpu, L2_PORT, MAX_SHARED, STEP_LATENCY};
 
 /// The problem: `[columns, cells] x [cells, cell]`.
 #[derive(Debug, Clone, Copy)]
@@ -121,10 +121,8 @@ impl Tiles {
 
     /// Blocks that a multiprocessor can hold.
     pub(super) fn resident(&self, problem: &Problem, gpu: &Gpu) -> usize {
-        let by_shared = gpu.shared_memory() / (self.shared_bytes(problem) + 1024);
-        let registers = (self.sums() + 8 * self.pairs + OTHER_REGISTERS).next_multiple_of(8);
-        let by_registers = 65536 / (registers * self.threads());
-        by_shared.min(by_registers).clamp(1, 8)
+        let registers = self.sums() + 8 * self.pairs + OTHER_REGISTERS;
+        gpu.resident_blocks(self.shared_bytes(problem), registers, self.threads()).clamp(1, 8)
     }
 
     /// Seconds by the model: on the multiprocessors, through the L2 cache, from global memory.
@@ -148,10 +146,7 @@ impl Tiles {
         let busy = tiles * (steps * step + store) + attention + 300.0;
         let alone = tiles * (steps * alone_step + store + STORE_LATENCY) + attention + BLOCK_LATENCY;
         let blocks = self.e_blocks(problem) * self.c_blocks(problem);
-        let most = blocks.div_ceil(gpu.multiprocessors as usize);
-        let resident = self.resident(problem, gpu);
-        let wave = |blocks: usize| if blocks == 0 { 0.0 } else { alone.max(busy * blocks as f64) };
-        let cycles = (most / resident) as f64 * wave(resident) + wave(most % resident);
+        let cycles = gpu.busiest_cycles(blocks, self.resident(problem, gpu), BlockCycles { busy, alone });
         let result = 2 * problem.columns * problem.cell;
         let moved = self.warehouse_bytes(problem) + self.attention_bytes(problem) + result;
         let once = 2 * problem.cells * problem.cell + result;
@@ -169,8 +164,7 @@ impl Tiles {
     }
 }
 
-/// All tiles that fit, with the seconds that the model gives; none if the attentions of eight columns don't fit in shared
-/// memory.
+/// All tiles that fit, with what decides between them; none if the attentions of eight columns don't fit in shared memory.
 pub(super) fn costs(problem: &Problem, gpu: &Gpu) -> Vec<(f64, Tiles)> {
     candidates(problem).into_iter().map(|tiles| (tiles.cost(problem, gpu), tiles)).collect()
 }

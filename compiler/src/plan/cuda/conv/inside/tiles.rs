@@ -8,7 +8,7 @@
 
 use crate::partition::Grid;
 use crate::plan::cuda::choice::cheapest;
-use crate::plan::cuda::gpu::{COPY_LATENCY, Gpu, L2_PORT, MAX_SHARED, STEP_LATENCY};
+use crate::plan::cuda::gpu::{BlockCycles, COPY_LATENCY, GATHER_LATENCY, Gpu, L2_PORT, MAX_SHARED, STEP_LATENCY};
 
 /// One dimension of a convolution, as pixels lie in shared memory (`Axis` in `mix_conv.cuh`): by their remainder by the
 /// stride, in phases.
@@ -130,8 +130,6 @@ const MAX_BLOCKS: usize = 4;
 
 /// Cycles that a block takes from its start to its end beside the steps: attentions, first copies, last stores.
 const BLOCK_LATENCY: f64 = 1800.0;
-/// Cycles that sharing a sum adds: parts to memory, a counter, and all parts back.
-const GATHER_LATENCY: f64 = 2500.0;
 /// Cycles from the last run of a step to the first product: rounding, a barrier, the first fragments.
 const ROUND_LATENCY: f64 = 250.0;
 /// What a multiprocessor can take of the bandwidth of global memory, in equal shares.
@@ -237,18 +235,21 @@ impl Tiles {
 
     /// Blocks that a multiprocessor can hold.
     pub(super) fn resident(&self, problem: &Problem, gpu: &Gpu) -> usize {
-        let by_shared = gpu.shared_memory() / (self.shared_bytes(problem) + 1024);
         let fragments = (self.mixed(problem) + 8 * self.pairs()).max(2 * self.cols() + 4);
         let sums = self.rows(problem) * self.cols() * 4;
         let registers = sums + fragments + self.pixel_copies(problem) + OTHER_REGISTERS;
-        let by_registers = 65536 / (registers.next_multiple_of(8) * self.threads());
-        by_shared.min(by_registers).clamp(1, 4)
+        gpu.resident_blocks(self.shared_bytes(problem), registers, self.threads()).clamp(1, 4)
     }
 
-    /// Bytes of the parts of sums, written and read, for each sample.
-    pub(super) const fn gathered_bytes(&self, problem: &Problem) -> usize {
+    /// Bytes of the parts of sums, for each sample; none where a block has all of a sum.
+    pub(super) const fn parts_bytes(&self, problem: &Problem) -> usize {
         let sums = problem.grid.out * problem.cell_out * self.p_tile;
-        if self.parts > 1 { 2 * self.parts * sums * 4 } else { 0 }
+        if self.parts > 1 { self.parts * sums * 4 } else { 0 }
+    }
+
+    /// Bytes that sharing sums moves, for each sample: parts written and read.
+    pub(super) const fn gathered_bytes(&self, problem: &Problem) -> usize {
+        2 * self.parts_bytes(problem)
     }
 
     /// Multiply-adds of all blocks' mixing.
@@ -296,10 +297,7 @@ impl Tiles {
         let busy = steps * (runs * run + step) + result as f64 / L2_PORT + 300.0;
         let alone = steps * (runs * alone_run + alone_step) + BLOCK_LATENCY + gather;
         let blocks = tiles * self.parts;
-        let most = blocks.div_ceil(gpu.multiprocessors as usize);
-        let resident = self.resident(problem, gpu);
-        let wave = |blocks: usize| if blocks == 0 { 0.0 } else { alone.max(busy * blocks as f64) };
-        let cycles = (most / resident) as f64 * wave(resident) + wave(most % resident);
+        let cycles = gpu.busiest_cycles(blocks, self.resident(problem, gpu), BlockCycles { busy, alone });
         let warehouse = 2 * problem.cells * problem.cell();
         let attention = 2 * blocks * problem.samples * problem.mixtures() * problem.cells.next_multiple_of(8);
         let pixels = self.pixel_bytes(problem) * self.steps(problem) * tiles;
