@@ -12,7 +12,7 @@ use kwc_program::{Attention as AttentionOp, AttentionNorm, Basis, Step, WeightId
 
 use super::elementwise::used;
 use super::gpu::{L2_PORT, MAX_SHARED};
-use super::kernel::{Constant, Family, Kernel, Parameter, ParameterKind};
+use super::kernel::{Constant, Family, Kernel, Parameter, ParameterKind, count};
 use super::lower::Lowering;
 use super::mix;
 use super::storage::{Attention, Storage, padded};
@@ -244,10 +244,10 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &AttentionOp) 
         start,
     ];
     let blocks = op.mixtures.div_ceil(per_block);
-    let grid = [Extent::fixed(u32::try_from(blocks).unwrap_or(u32::MAX)), Extent::BATCH, Extent::ONE];
+    let grid = [Extent::fixed(count(blocks)), Extent::BATCH, Extent::ONE];
     let work = work(op, &average, rows, (!apart).then_some(blocks), mixture_bytes(op, rows, pitch * element.bytes()));
     let mut kernel = kernel(Family::AttentionMixtures, constants, parameters, threads(op, rows, division));
-    kernel.shared_bytes = u32::try_from(dynamic).unwrap_or(u32::MAX);
+    kernel.shared_bytes = count(dynamic);
     lowering.launch(&step.layer, kernel, grid, &arguments, work);
 }
 
@@ -300,7 +300,7 @@ fn hidden(
     let arguments = [Some(average.argument), Some(fc1), fc1_bias, Some(output), parts, positions];
     // A warp makes one hidden unit.
     let blocks = op.hidden.div_ceil(FEW / 32);
-    let grid = [Extent::fixed(u32::try_from(blocks).unwrap_or(u32::MAX)), Extent::BATCH, Extent::ONE];
+    let grid = [Extent::fixed(count(blocks)), Extent::BATCH, Extent::ONE];
     let bytes =
         Amount::fixed(op.hidden * padded(op.channels) * 4) + Amount::per_sample(average.bytes() + op.hidden * 4);
     let moved = Amount::per_sample(op.hidden * padded(op.channels) * 4 + blocks * average.bytes());
@@ -328,7 +328,7 @@ fn kernel(
     parameters: Vec<Parameter>,
     threads: usize,
 ) -> Kernel {
-    let threads = u32::try_from(threads).unwrap_or(u32::MAX);
+    let threads = count(threads);
     Kernel { family, constants, epilogue: None, parameters, threads, resident: 1, shared_bytes: 0 }
 }
 

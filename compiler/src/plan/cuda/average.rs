@@ -7,7 +7,7 @@ use kwc_program::cuda::{Argument, CHANNELS, Element, Extent};
 use kwc_program::{GlobalAverage, Step};
 
 use super::elementwise::{blocks, kernel, used};
-use super::kernel::{Family, ParameterKind};
+use super::kernel::{Family, ParameterKind, count};
 use super::lower::Lowering;
 use super::storage::{Map, Storage, Sums, padded};
 use super::work::{Amount, Work};
@@ -45,7 +45,7 @@ fn partial_sums(lowering: &mut Lowering<'_>, step: &Step, op: &GlobalAverage) ->
     let parameters =
         vec![used("input", ParameterKind::Input(input.element)), used("sums", ParameterKind::Output(Element::F32))];
     let kernel = kernel(Family::PartialSums, constants, parameters);
-    let extent = |blocks: usize| Extent::fixed(u32::try_from(blocks).unwrap_or(u32::MAX));
+    let extent = |blocks: usize| Extent::fixed(count(blocks));
     let grid = [extent((input.pitch / CHANNELS).div_ceil(columns)), extent(parts), Extent::BATCH];
     let bytes = Amount::per_sample(input.bytes() + parts * input.pitch * Element::F32.bytes());
     let work = Work { compulsory: bytes, moved: bytes, ..Work::default() };

@@ -5,7 +5,7 @@
 use kwc_program::cuda::{Argument, CHANNELS, Element, Extent};
 use kwc_program::{Concat, GatherRows, Map as MapOp, Step, Upsample};
 
-use super::kernel::{Constant, Family, Kernel, Parameter, ParameterKind};
+use super::kernel::{Constant, Family, Kernel, Parameter, ParameterKind, count};
 use super::lower::Lowering;
 use super::storage::{Map, Port, padded};
 use super::work::{Amount, Work};
@@ -15,7 +15,7 @@ const THREADS: u32 = 256;
 
 /// Blocks for so many threads a sample.
 pub(super) fn blocks(threads_per_sample: usize) -> Extent {
-    Extent { fixed: 0, per_sample: u32::try_from(threads_per_sample).unwrap_or(u32::MAX), divisor: THREADS }
+    Extent { fixed: 0, per_sample: count(threads_per_sample), divisor: THREADS }
 }
 
 /// A kernel of plain threads: no shared memory, and no wish for residence.

@@ -97,6 +97,11 @@ pub enum ParameterKind {
     Int,
 }
 
+/// A figure of a launch. One that doesn't fit is the largest there is, which no launch may have.
+pub(super) fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
 /// A family of kernels: one file of device code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {

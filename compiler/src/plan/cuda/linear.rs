@@ -4,7 +4,7 @@ use kwc_program::cuda::{Argument, Element, Extent};
 use kwc_program::{BufferId, Linear, Step};
 
 use super::elementwise::used;
-use super::kernel::{Family, Kernel, ParameterKind};
+use super::kernel::{Family, Kernel, ParameterKind, count};
 use super::lower::Lowering;
 use super::product::Product;
 use super::storage::{Map, Storage, Sums};
@@ -119,14 +119,13 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Linear) {
         constants,
         epilogue: Some(epilogue),
         parameters,
-        threads: u32::try_from(threads).unwrap_or(u32::MAX),
+        threads: count(threads),
         // Left to itself, the assembler spills to fit more blocks than there are.
         resident: if samples > 4 { 1 } else { 2 },
         shared_bytes: 0,
     };
-    let divisor = u32::try_from(samples).unwrap_or(u32::MAX);
-    let grid =
-        [Extent { divisor, ..Extent::BATCH }, Extent::fixed(u32::try_from(tiles).unwrap_or(u32::MAX)), Extent::ONE];
+    let divisor = count(samples);
+    let grid = [Extent { divisor, ..Extent::BATCH }, Extent::fixed(count(tiles)), Extent::ONE];
 
     let kernel_bytes = |channels: usize| channels * op.in_channels * element.bytes();
     let useful = op.out_channels * op.in_channels;

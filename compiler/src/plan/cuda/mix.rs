@@ -134,8 +134,3 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Mix) {
         plain::lower(lowering, step, &product, element);
     }
 }
-
-/// A figure of a launch.
-fn count(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
-}

@@ -4,7 +4,7 @@ use kwc_program::cuda::{Argument, CHANNELS, Element, Extent};
 use kwc_program::{LayerNorm, Step};
 
 use super::elementwise::{copied, kernel, used};
-use super::kernel::{Constant, Epilogue, Family, ParameterKind};
+use super::kernel::{Constant, Epilogue, Family, ParameterKind, count};
 use super::lower::Lowering;
 
 /// Most threads that make a position: a warp.
@@ -40,7 +40,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &LayerNorm) {
     ];
     let mut kernel = kernel(Family::LayerNorm, constants, parameters);
     kernel.epilogue = Some(Epilogue { scale: true, shift: true, add: false, activation: op.activation });
-    let per_sample = u32::try_from(op.positions).unwrap_or(u32::MAX);
+    let per_sample = count(op.positions);
     let divisor = kernel.threads / u32::try_from(lanes).unwrap_or(1);
     let grid = [Extent { fixed: 0, per_sample, divisor }, Extent::ONE, Extent::ONE];
     lowering.launch(&step.layer, kernel, grid, &arguments, copied(input.bytes(), output.bytes()));

@@ -7,7 +7,7 @@ use kwc_program::cuda::{CHANNELS, Extent};
 use kwc_program::{Conv, Step};
 
 use super::planar::{self, Operands};
-use crate::plan::cuda::kernel::{Family, Kernel};
+use crate::plan::cuda::kernel::{Family, Kernel, count};
 use crate::plan::cuda::lower::Lowering;
 use crate::plan::cuda::work::{Amount, Work};
 
@@ -68,10 +68,9 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
         ("PARTS", parts.into()),
         ("SUMS", averaged.into()),
     ]);
-    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let grid = [
-        Extent { fixed: 0, per_sample: number(parts), divisor: 1 },
-        Extent::fixed(number(groups.div_ceil(columns))),
+        Extent { fixed: 0, per_sample: count(parts), divisor: 1 },
+        Extent::fixed(count(groups.div_ceil(columns))),
         Extent::ONE,
     ];
     let depthwise = Kernel {
@@ -79,7 +78,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
         constants,
         epilogue: Some(epilogue),
         parameters: operands.parameters(),
-        threads: number(THREADS),
+        threads: count(THREADS),
         resident: 1,
         shared_bytes: 0,
     };

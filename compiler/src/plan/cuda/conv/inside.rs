@@ -18,13 +18,13 @@ mod tiles;
 use kwc_program::cuda::{Argument, Element, Extent};
 use kwc_program::{BufferId, Conv, Mix, Op, Operand, Step};
 
-use super::planar::{self, Constants};
+use super::planar::{self, Constants, Ending};
 use super::tiles::seconds as conv_seconds;
 use super::{as_conv, stem, tensor};
 use crate::partition::Grid;
 use crate::plan::cuda::Mixing;
 use crate::plan::cuda::elementwise::used;
-use crate::plan::cuda::kernel::{Epilogue, Family, Kernel, Parameter, ParameterKind};
+use crate::plan::cuda::kernel::{Family, Kernel, Parameter, ParameterKind, count};
 use crate::plan::cuda::lower::Lowering;
 use crate::plan::cuda::reads::reads;
 use crate::plan::cuda::storage::{Attention, Map, padded};
@@ -179,21 +179,10 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv, unmixed
     let parts = is_split.then(|| Argument::Buffer(lowering.allocate(tiles.parts_bytes(&problem))));
     let counters = is_split.then(|| lowering.counters(c_tiles));
 
-    let optional = |name, kind, argument: Option<Argument>| Parameter { name, kind, used: argument.is_some() };
-    let (half, single) = (Element::F16, Element::F32);
-    let parameters = vec![
-        used("input", ParameterKind::Input(half)),
-        used("attention", ParameterKind::Input(half)),
-        used("warehouse", ParameterKind::Input(half)),
-        optional("scale", ParameterKind::Input(single), scale),
-        optional("shift", ParameterKind::Input(single), shift),
-        optional("add", ParameterKind::Input(half), add),
-        used("output", ParameterKind::Output(half)),
-        optional("averaged", ParameterKind::Output(single), averaged),
-        optional("parts", ParameterKind::Output(single), parts),
-        optional("counters", ParameterKind::Counters, counters),
-        used("batch", ParameterKind::Batch),
-    ];
+    let ending = Ending { epilogue, is_averaged: averaged.is_some(), is_split };
+    let operands = ["input", "attention", "warehouse"].map(|name| used(name, ParameterKind::Input(Element::F16)));
+    let mut parameters: Vec<Parameter> = operands.into_iter().chain(ending.parameters()).collect();
+    parameters.push(used("batch", ParameterKind::Batch));
     let arguments = [
         Some(Argument::Buffer(input.buffer)),
         Some(Argument::Buffer(attention.buffer)),
@@ -207,18 +196,17 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv, unmixed
         counters,
         Some(Argument::Batch),
     ];
-    let work = work(op, &problem, unmixed, (&input, &output), &epilogue, averaged.is_some());
-    let extent = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let work = work(op, &problem, unmixed, (&input, &output), &ending);
     let kernel = Kernel {
         family: Family::MixConv,
         constants: constants(op, unmixed, lowering.batch, (&input, &output), averaged.is_some()),
         epilogue: Some(epilogue),
         parameters,
-        threads: extent(tiles.threads()),
-        resident: extent(tiles.resident(&problem, lowering.options.gpu)),
-        shared_bytes: extent(tiles.shared_bytes(&problem)),
+        threads: count(tiles.threads()),
+        resident: count(tiles.resident(&problem, lowering.options.gpu)),
+        shared_bytes: count(tiles.shared_bytes(&problem)),
     };
-    let grid = [Extent::fixed(extent(tiles.parts)), Extent::fixed(extent(c_tiles)), Extent::ONE];
+    let grid = [Extent::fixed(count(tiles.parts)), Extent::fixed(count(c_tiles)), Extent::ONE];
     lowering.launch(&step.layer, kernel, grid, &arguments, work);
 }
 
@@ -251,14 +239,7 @@ fn constants(op: &Conv, unmixed: &Unmixed, samples: usize, (input, output): (&Ma
     constants
 }
 
-fn work(
-    op: &Conv,
-    problem: &Problem,
-    unmixed: &Unmixed,
-    (input, output): (&Map, &Map),
-    epilogue: &Epilogue,
-    averaged: bool,
-) -> Work {
+fn work(op: &Conv, problem: &Problem, unmixed: &Unmixed, (input, output): (&Map, &Map), ending: &Ending) -> Work {
     let Unmixed { attention, tiles, .. } = unmixed;
     let bytes = Element::F16.bytes();
     let (mixtures, cell, c_tiles) = (problem.mixtures(), problem.cell(), tiles.c_tiles(problem));
@@ -266,15 +247,12 @@ fn work(
     let useful = mixtures * cell * (problem.cells + problem.positions());
     let warehouse = problem.cells * cell * bytes;
     let attentions = mixtures * attention.pitch * bytes;
-    let added = if epilogue.add { output.bytes() } else { 0 };
-    let sums = if averaged { output.pitch * Element::F32.bytes() } else { 0 };
-    let results = output.bytes() + added + sums;
+    let results = ending.bytes(output, 1);
     // Blocks of each tile of channels read all pixels, once for each position of a cell.
     let pixels = [1, 2].map(|d| problem.axes[d - 1].pixels(op.input_size[d], op.padding[d]));
     let pixels = pixels[0] * pixels[1] * input.pitch * bytes * c_tiles * problem.cell_spatial;
-    // Each warp that finishes channels reads their scale and shift, in two accesses of half a sector each.
-    let vectors = usize::from(epilogue.scale) + usize::from(epilogue.shift);
-    let vectors = vectors * output.pitch * 4 * 2 * tiles.warps_m * tiles.warps_p;
+    // Each warp that finishes channels reads their scale and shift.
+    let vectors = ending.vector_bytes(output, tiles.warps_m * tiles.warps_p);
     let moved = attentions * c_tiles * tiles.parts + pixels + results + vectors + tiles.gathered_bytes(problem);
     Work {
         useful: Amount::per_sample(useful),

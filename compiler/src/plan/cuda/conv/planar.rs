@@ -114,6 +114,48 @@ pub(super) fn epilogue(lowering: &mut Lowering<'_>, layer: &str, op: &Conv) -> (
     lowering.epilogue(layer, &op.epilogue, op.out_channels, out_positions(op))
 }
 
+/// How a product on tensor cores ends: what `finished.cuh` needs to know of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ending {
+    pub epilogue: Epilogue,
+    /// Whether it leaves sums for an average of its output.
+    pub is_averaged: bool,
+    /// Whether several blocks share a sum.
+    pub is_split: bool,
+}
+
+impl Ending {
+    /// The parameters for it: scale, shift, addend, output, sums for an average, parts of sums, counters.
+    pub(super) fn parameters(&self) -> [Parameter; 7] {
+        let Self { epilogue: Epilogue { scale, shift, add, .. }, is_averaged, is_split } = *self;
+        let parameter = |name, kind, used| Parameter { name, kind, used };
+        let (half, single) = (Element::F16, Element::F32);
+        [
+            parameter("scale", ParameterKind::Input(single), scale),
+            parameter("shift", ParameterKind::Input(single), shift),
+            parameter("add", ParameterKind::Input(half), add),
+            used("output", ParameterKind::Output(half)),
+            parameter("averaged", ParameterKind::Output(single), is_averaged),
+            parameter("parts", ParameterKind::Output(single), is_split),
+            parameter("counters", ParameterKind::Counters, is_split),
+        ]
+    }
+
+    /// Bytes per sample of the addend, the output, and the sums of so many tiles of positions.
+    pub(super) fn bytes(&self, output: &Map, p_tiles: usize) -> usize {
+        let added = if self.epilogue.add { output.bytes() } else { 0 };
+        let sums = if self.is_averaged { p_tiles * output.pitch * Element::F32.bytes() } else { 0 };
+        output.bytes() + added + sums
+    }
+
+    /// Bytes per sample of scales and shifts that so many warps over all output channels read: in two accesses of half a
+    /// sector each.
+    pub(super) fn vector_bytes(&self, output: &Map, warps: usize) -> usize {
+        let vectors = usize::from(self.epilogue.scale) + usize::from(self.epilogue.shift);
+        vectors * output.pitch * Element::F32.bytes() * 2 * warps
+    }
+}
+
 /// Bytes of a kernel that is read once: for all samples, or for each.
 pub(super) fn kernel_bytes(op: &Conv, kernel: &KernelOperand, element: Element) -> Amount {
     let window: usize = op.kernel_size.iter().product();

@@ -4,7 +4,7 @@ use kwc_program::cuda::{Element, Extent};
 use kwc_program::{Conv, Step};
 
 use super::planar::{self, Operands};
-use crate::plan::cuda::kernel::{Family, Kernel};
+use crate::plan::cuda::kernel::{Family, Kernel, count};
 use crate::plan::cuda::lower::Lowering;
 use crate::plan::cuda::work::{Amount, Work};
 
@@ -63,20 +63,19 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
         ("FLAT", is_flat.into()),
         ("SUMS", averaged.into()),
     ]);
-    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let along_positions = if is_flat {
-        Extent { fixed: 0, per_sample: number(positions), divisor: number(tile.positions) }
+        Extent { fixed: 0, per_sample: count(positions), divisor: count(tile.positions) }
     } else {
-        Extent { fixed: 0, per_sample: number(tiles), divisor: 1 }
+        Extent { fixed: 0, per_sample: count(tiles), divisor: 1 }
     };
     let channel_tiles = op.out_channels.div_ceil(tile.channels);
-    let grid = [along_positions, Extent::fixed(number(channel_tiles)), Extent::ONE];
+    let grid = [along_positions, Extent::fixed(count(channel_tiles)), Extent::ONE];
     let kernel_of = Kernel {
         family: Family::ConvF32,
         constants,
         epilogue: Some(epilogue),
         parameters: operands.parameters(),
-        threads: number(tile.threads()),
+        threads: count(tile.threads()),
         resident: 1,
         shared_bytes: 0,
     };

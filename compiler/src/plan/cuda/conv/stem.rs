@@ -4,7 +4,7 @@ use kwc_program::cuda::{Element, Extent};
 use kwc_program::{Conv, Step};
 
 use super::planar::{self, Operands};
-use crate::plan::cuda::kernel::{Family, Kernel};
+use crate::plan::cuda::kernel::{Family, Kernel, count};
 use crate::plan::cuda::lower::Lowering;
 use crate::plan::cuda::storage::{Port, Storage};
 use crate::plan::cuda::work::{Amount, Work};
@@ -98,16 +98,15 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
         ("TILE_CHANNELS", tile.channels.into()),
         ("SUMS", averaged.into()),
     ]);
-    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let channel_tiles = op.out_channels.div_ceil(tile.channels);
     let grid =
-        [Extent { fixed: 0, per_sample: number(tiles), divisor: 1 }, Extent::fixed(number(channel_tiles)), Extent::ONE];
+        [Extent { fixed: 0, per_sample: count(tiles), divisor: 1 }, Extent::fixed(count(channel_tiles)), Extent::ONE];
     let stem = Kernel {
         family: Family::Stem,
         constants,
         epilogue: Some(epilogue),
         parameters: operands.parameters(),
-        threads: number(POSITIONS),
+        threads: count(POSITIONS),
         resident: 1,
         shared_bytes: 0,
     };

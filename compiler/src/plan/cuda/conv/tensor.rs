@@ -3,12 +3,12 @@
 use kwc_program::cuda::{Argument, Element, Extent};
 use kwc_program::{Conv, Step};
 
-use super::planar::{self, Constants};
+use super::planar::{self, Constants, Ending};
 use super::tiles::{Problem, Tiles, costs};
 use crate::plan::cuda::choice::Choices;
 use crate::plan::cuda::elementwise::used;
 use crate::plan::cuda::gpu::Gpu;
-use crate::plan::cuda::kernel::{Epilogue, Family, Kernel, Parameter, ParameterKind};
+use crate::plan::cuda::kernel::{Epilogue, Family, Kernel, Parameter, ParameterKind, count};
 use crate::plan::cuda::lower::Lowering;
 use crate::plan::cuda::storage::{KernelOperand, Map, padded};
 use crate::plan::cuda::work::{Amount, Work};
@@ -29,7 +29,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
     let problem = problem(op, kernel.block, kernel.pitch, lowering.batch);
     let output = lowering.fresh(op.output, op.out_channels, out_positions, input.channels_last);
     let is_averaged = lowering.is_averaged(op.output);
-    let form = Form { op, kernel: &kernel, input: &input, output: &output, epilogue: &epilogue, is_averaged };
+    let form = Form { op, kernel: &kernel, input: &input, output: &output, epilogue, is_averaged };
     let choices = Choices::new(lowering, |batch| costs(&Problem { batch, ..problem }, lowering.options.gpu));
     let Some((tiles, conv)) = choices.take(lowering, |tiles| form.kernel(tiles, lowering.options.gpu)) else {
         unreachable!("the smallest tiles fit whatever the sizes");
@@ -55,13 +55,9 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
         counters,
     ];
     let work = work(&form, &problem, &tiles);
-    let per_sample = Extent { fixed: 0, per_sample: extent(p_tiles * tiles.parts), divisor: 1 };
-    let grid = [per_sample, Extent::fixed(extent(c_tiles)), Extent::ONE];
+    let per_sample = Extent { fixed: 0, per_sample: count(p_tiles * tiles.parts), divisor: 1 };
+    let grid = [per_sample, Extent::fixed(count(c_tiles)), Extent::ONE];
     lowering.launch(&step.layer, conv, grid, &arguments, work);
-}
-
-fn extent(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 /// The product that a convolution is, if its kernel has blocks of so many output channels, and so many with padding.
@@ -80,7 +76,7 @@ struct Form<'a> {
     kernel: &'a KernelOperand,
     input: &'a Map,
     output: &'a Map,
-    epilogue: &'a Epilogue,
+    epilogue: Epilogue,
     /// Whether it leaves sums for an average of its output.
     is_averaged: bool,
 }
@@ -90,29 +86,21 @@ impl Form<'_> {
         Kernel {
             family: Family::Conv,
             constants: self.constants(tiles),
-            epilogue: Some(*self.epilogue),
+            epilogue: Some(self.epilogue),
             parameters: self.parameters(tiles),
-            threads: extent(tiles.threads()),
-            resident: extent(tiles.resident(gpu)),
-            shared_bytes: extent(tiles.shared_bytes()),
+            threads: count(tiles.threads()),
+            resident: count(tiles.resident(gpu)),
+            shared_bytes: count(tiles.shared_bytes()),
         }
     }
 
+    fn ending(&self, tiles: &Tiles) -> Ending {
+        Ending { epilogue: self.epilogue, is_averaged: self.is_averaged, is_split: tiles.parts > 1 }
+    }
+
     fn parameters(&self, tiles: &Tiles) -> Vec<Parameter> {
-        let optional = |name, kind, used| Parameter { name, kind, used };
-        let (half, single) = (Element::F16, Element::F32);
-        let Epilogue { scale, shift, add, .. } = *self.epilogue;
-        vec![
-            used("input", ParameterKind::Input(half)),
-            used("kernel", ParameterKind::Input(half)),
-            optional("scale", ParameterKind::Input(single), scale),
-            optional("shift", ParameterKind::Input(single), shift),
-            optional("add", ParameterKind::Input(half), add),
-            used("output", ParameterKind::Output(half)),
-            optional("averaged", ParameterKind::Output(single), self.is_averaged),
-            optional("parts", ParameterKind::Output(single), tiles.parts > 1),
-            optional("counters", ParameterKind::Counters, tiles.parts > 1),
-        ]
+        let operands = ["input", "kernel"].map(|name| used(name, ParameterKind::Input(Element::F16)));
+        operands.into_iter().chain(self.ending(tiles).parameters()).collect()
     }
 
     fn constants(&self, tiles: &Tiles) -> Constants {
@@ -142,24 +130,23 @@ fn inside(op: &Conv, dimension: usize) -> usize {
 }
 
 fn work(form: &Form<'_>, problem: &Problem, tiles: &Tiles) -> Work {
-    let Form { op, kernel, input, output, epilogue, is_averaged } = *form;
+    let Form { op, kernel, input, output, .. } = *form;
+    let ending = form.ending(tiles);
     let bytes = Element::F16.bytes();
     let terms = op.in_channels * op.kernel_size.iter().product::<usize>();
     let (p_tiles, c_tiles) = (tiles.p_tiles(problem), tiles.c_tiles(problem));
     let useful = problem.positions * op.out_channels * terms;
     let padded = p_tiles * tiles.p_tile * c_tiles * tiles.c_tile * tiles.steps(problem) * tiles.k_tile;
     let once = planar::kernel_bytes(op, kernel, Element::F16);
-    let added = if epilogue.add { output.bytes() } else { 0 };
-    let sums = if is_averaged { p_tiles * output.pitch * Element::F32.bytes() } else { 0 };
-    let compulsory = once + Amount::per_sample(input.bytes() + output.bytes() + added + sums);
+    let results = ending.bytes(output, p_tiles);
+    let compulsory = once + Amount::per_sample(input.bytes() + results);
     // Each tile of channels reads all pixels of its windows, each tile of positions all weights of its channels.
     let pixels = inside(op, 1) * inside(op, 2) * input.pitch * bytes * c_tiles;
     let weights = problem.columns * terms * bytes * p_tiles;
-    // Each warp that finishes channels reads their scale and shift, in two accesses of half a sector each.
-    let vectors = usize::from(epilogue.scale) + usize::from(epilogue.shift);
-    let vectors = vectors * p_tiles * output.pitch * 4 * 2 * tiles.threads() / 32;
+    // Each warp of a tile that finishes channels reads their scale and shift.
+    let vectors = ending.vector_bytes(output, p_tiles * tiles.threads() / 32);
     let shared =
-        if tiles.parts > 1 { 2 * tiles.parts * p_tiles * c_tiles * tiles.c_tile * tiles.p_tile * 4 } else { 0 };
-    let moved = Amount::per_sample(pixels + weights + output.bytes() + added + sums + vectors + shared);
+        if ending.is_split { 2 * tiles.parts * p_tiles * c_tiles * tiles.c_tile * tiles.p_tile * 4 } else { 0 };
+    let moved = Amount::per_sample(pixels + weights + results + vectors + shared);
     Work { useful: Amount::per_sample(useful), padded: Amount::per_sample(padded), tensor: true, compulsory, moved }
 }

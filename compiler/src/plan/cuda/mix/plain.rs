@@ -3,8 +3,8 @@
 use kwc_program::Step;
 use kwc_program::cuda::{Element, Extent};
 
-use super::{Product, count};
-use crate::plan::cuda::kernel::{Family, Kernel};
+use super::Product;
+use crate::plan::cuda::kernel::{Family, Kernel, count};
 use crate::plan::cuda::lower::Lowering;
 use crate::plan::cuda::work::{Amount, Work};
 

@@ -3,11 +3,11 @@
 use kwc_program::Step;
 use kwc_program::cuda::{Element, Extent};
 
+use super::Product;
 use super::tiles::{Problem, Tiles, costs};
-use super::{Product, count};
 use crate::plan::cuda::choice::{Choices, cheapest};
 use crate::plan::cuda::gpu::Gpu;
-use crate::plan::cuda::kernel::{Constant, Family, Kernel};
+use crate::plan::cuda::kernel::{Constant, Family, Kernel, count};
 use crate::plan::cuda::lower::Lowering;
 use crate::plan::cuda::work::{Amount, Work};
 
