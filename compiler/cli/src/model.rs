@@ -8,7 +8,7 @@ use kwc_compiler::check::Checked;
 use kwc_compiler::pipeline::{self, CudaNetwork};
 use kwc_compiler::plan::{self, Planned};
 use kwc_compiler::state;
-use kwc_compiler::weights::{Checkpoint, matching, pack};
+use kwc_compiler::weights::{Checkpoint, NotFinite, matching, pack};
 use kwc_runtime::{Weights, cpu, cuda, program};
 
 use crate::failure::Failure;
@@ -212,7 +212,8 @@ impl Opened {
             Target::Cuda { network, ordinal } => {
                 // A machine without a GPU says so before the weights are read.
                 let device = cuda::Device::new(ordinal)?;
-                let weights = packed(&network, &path, &mut checkpoint, warnings)?;
+                let (weights, found) = packed(&network, &mut checkpoint)?;
+                warnings.weights(&path, &found);
                 let code = cuda::Code {
                     source: network.source.into(),
                     options: pipeline::NVRTC_OPTIONS.map(Into::into).to_vec().into(),
@@ -240,16 +241,14 @@ pub(crate) fn open_checkpoint(path: &Path, state: Option<&str>) -> Result<Checkp
     Ok(Checkpoint::open(path, state)?)
 }
 
-/// Packs the weights of a network for CUDA. Warns of those that are not finite.
+/// Packs the weights of a network for CUDA. Says which of them are not finite.
 ///
 /// # Errors
 /// If they can't be read, or there isn't enough memory.
 pub(crate) fn packed(
     network: &CudaNetwork,
-    path: &Path,
     checkpoint: &mut Checkpoint,
-    warnings: &mut Warnings,
-) -> Result<cuda::PackedWeights, Failure> {
+) -> Result<(cuda::PackedWeights, NotFinite), Failure> {
     let program = &network.planned.program;
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(program.weight_bytes).map_err(|_| {
@@ -259,8 +258,7 @@ pub(crate) fn packed(
     let bar = progress::bar("Packing weights", program.weight_bytes);
     let found = pack::pack_cuda(&network.planned, checkpoint, &mut bytes, &mut |done, _| bar.set(done))?;
     drop(bar);
-    warnings.weights(path, &found);
-    Ok(cuda::PackedWeights::new(program, bytes)?)
+    Ok((cuda::PackedWeights::new(program, bytes)?, found))
 }
 
 /// A network on a device.

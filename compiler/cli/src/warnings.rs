@@ -28,11 +28,6 @@ pub(crate) struct Warnings {
 }
 
 impl Warnings {
-    /// Their messages.
-    pub(crate) fn messages(&self) -> &[String] {
-        &self.messages
-    }
-
     /// Warns, once.
     pub(crate) fn push(&mut self, message: String, hint: &str) {
         if !self.messages.contains(&message) {
@@ -41,37 +36,11 @@ impl Warnings {
         }
     }
 
-    /// Warns of weights that are not finite, in a checkpoint or once packed.
+    /// Warns of weights that are not finite, in the checkpoint `path` or once packed.
     pub(crate) fn weights(&mut self, path: &Path, found: &NotFinite) {
-        let NotFinite { given, folded, rounded } = found;
-        self.is_cause_known |= !given.is_empty() || !folded.is_empty();
-        let path = path.display();
-        if !given.is_empty() {
-            self.push(
-                format!("{path}: {}, values of which are infinite or not a number: {}", tensors(given), names(given)),
-                "what the network computes with them is not a number either: export the weights again, or train again \
-                 from before they were lost",
-            );
-        }
-        if !folded.is_empty() {
-            self.push(
-                format!(
-                    "{path}: {}, values of which are infinite or not a number once norms are folded: {}",
-                    tensors(folded),
-                    names(folded)
-                ),
-                "look at the norms' `running_var`, which must not be negative, and `weight`",
-            );
-        }
-        if !rounded.is_empty() {
-            self.push(
-                format!(
-                    "{path}: {}, values of which are infinite in f16, whose largest is 65504: {}",
-                    tensors(rounded),
-                    names(rounded)
-                ),
-                if rounded.iter().any(|count| !count.norms.is_empty()) { PRECISION_OF_NORMS } else { PRECISION },
-            );
+        self.is_cause_known |= !found.given.is_empty() || !found.folded.is_empty();
+        for (message, hint) in of_weights(found) {
+            self.push(format!("{}: {message}", path.display()), hint);
         }
     }
 
@@ -99,6 +68,33 @@ impl Warnings {
             self.push(format!("`{name}`: {values} of {all} values are infinite or not a number"), hint);
         }
     }
+}
+
+/// What there is to say of weights that are not finite, wherever they lie, each with a way out.
+pub(crate) fn of_weights(found: &NotFinite) -> Vec<(String, &'static str)> {
+    let NotFinite { given, folded, rounded } = found;
+    let message =
+        |counts: &[Count], what: &str| format!("{}, values of which are {what}: {}", tensors(counts), names(counts));
+    let hint_of_rounded =
+        if rounded.iter().any(|count| !count.norms.is_empty()) { PRECISION_OF_NORMS } else { PRECISION };
+    [
+        (
+            given,
+            "infinite or not a number",
+            "what the network computes with them is not a number either: export the weights again, or train again from \
+             before they were lost",
+        ),
+        (
+            folded,
+            "infinite or not a number once norms are folded",
+            "look at the norms' `running_var`, which must not be negative, and `weight`",
+        ),
+        (rounded, "infinite in f16, whose largest is 65504", hint_of_rounded),
+    ]
+    .into_iter()
+    .filter(|(counts, _, _)| !counts.is_empty())
+    .map(|(counts, what, hint)| (message(counts, what), hint))
+    .collect()
 }
 
 fn tensors(counts: &[Count]) -> String {

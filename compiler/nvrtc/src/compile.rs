@@ -46,7 +46,7 @@ pub struct Output {
     pub code: Code,
     /// For a cubin, the PTX that it was made of: the same as for the virtual architecture of that number. `None` for PTX,
     /// and where this NVRTC doesn't keep it.
-    pub from: Option<String>,
+    pub intermediate: Option<String>,
     /// Warnings; empty where there are none.
     pub log: String,
 }

@@ -196,10 +196,10 @@ impl Nvrtc {
                     text.trim_end_matches('\0').to_owned()
                 });
                 if options.makes_cubin() {
-                    let from = ptx.ok().filter(|text| !text.is_empty());
-                    Ok(Output { code: Code::Cubin(program.bytes(self.cubin)?), from, log })
+                    let intermediate = ptx.ok().filter(|text| !text.is_empty());
+                    Ok(Output { code: Code::Cubin(program.bytes(self.cubin)?), intermediate, log })
                 } else {
-                    Ok(Output { code: Code::Ptx(ptx?), from: None, log })
+                    Ok(Output { code: Code::Ptx(ptx?), intermediate: None, log })
                 }
             }
         }

@@ -25,7 +25,7 @@ use super::options::Target;
 use crate::failure::Failure;
 use crate::model::{open_checkpoint, packed};
 use crate::plan::launches;
-use crate::warnings::Warnings;
+use crate::warnings::{self, Warnings};
 use crate::{progress, target, terminal, toolchain};
 
 /// What PTX is made for: the first architecture that the kernels run on.
@@ -144,13 +144,10 @@ pub(super) fn compile(checked: &Checked, request: &Request<'_>) -> Result<Compil
                 has_kept_weights = true;
             }
             if let Some((path, mut checkpoint)) = weights {
-                let mut warnings = Warnings::default();
-                let weights = packed(&network, path, &mut checkpoint, &mut warnings)?;
-                // What a manifest says is the same wherever the checkpoint lies.
-                let prefix = format!("{}: ", path.display());
-                let plain =
-                    warnings.messages().iter().map(|said| said.strip_prefix(&prefix).unwrap_or(said).to_owned());
-                manifest.warnings = plain.collect();
+                let (weights, found) = packed(&network, &mut checkpoint)?;
+                Warnings::default().weights(path, &found);
+                // Without the checkpoint's path: a manifest is the same wherever that lies.
+                manifest.warnings = warnings::of_weights(&found).into_iter().map(|(message, _)| message).collect();
                 files.insert(WEIGHTS.to_owned(), Content::Weights(Box::new(weights)));
             }
             insert(&mut files, SOURCE_FILE, network.source);
@@ -319,7 +316,7 @@ fn code(network: &CudaNetwork, architectures: &[String], request: &Request<'_>) 
         .par_iter()
         .map(|&architecture| {
             let output = compile_for(&nvrtc, network, architecture).and_then(|output| {
-                let ptx = match (&output.code, output.from) {
+                let ptx = match (&output.code, output.intermediate) {
                     (Code::Ptx(text), _) => Some(text.clone()),
                     (Code::Cubin(_), Some(text)) => Some(text),
                     (Code::Cubin(_), None) if wants_ptx && architecture == PTX_CUBIN => Some(ptx_of(&nvrtc, network)?),

@@ -105,8 +105,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Before the long work: a folder that can't be written is known then.
     let staging = Staging::new(&prepared.folder)?;
     let compilation = build::compile(&prepared.checked, &request)?;
-    let known = prepared.earlier.iter().flat_map(|earlier| earlier.files.keys());
-    let changes = staging.publish(&compilation.files, &compilation.stale, &known.collect())?;
+    // What is in the place of packed weights has been looked at.
+    let known = prepared.earlier.iter().flat_map(|earlier| earlier.files.keys().map(String::as_str));
+    let known = known.chain([build::WEIGHTS]).collect();
+    let changes = staging.publish(&compilation.files, &compilation.stale, &known)?;
     terminal::print(&report(&prepared.folder, &changes, compilation.has_kept_weights))
 }
 

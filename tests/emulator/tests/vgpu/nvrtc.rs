@@ -28,9 +28,9 @@ fn a_real_architecture_gives_a_cubin_and_the_ptx_that_it_is_made_of() {
     let output = nvrtc().compile(TWICE, "twice.cu", &options("sm_80")).expect("it compiles");
     let Code::Cubin(cubin) = output.code else { panic!("no cubin") };
     assert_eq!(cubin.get(..4), Some(&b"\x7fELF"[..]));
-    let from = nvrtc().compile(TWICE, "twice.cu", &options("compute_80")).expect("it compiles");
-    let Code::Ptx(ptx) = from.code else { panic!("no PTX") };
-    assert_eq!((output.from, from.from), (Some(ptx), None));
+    let virtual_one = nvrtc().compile(TWICE, "twice.cu", &options("compute_80")).expect("it compiles");
+    let Code::Ptx(ptx) = virtual_one.code else { panic!("no PTX") };
+    assert_eq!((output.intermediate, virtual_one.intermediate), (Some(ptx), None));
 }
 
 #[test]
