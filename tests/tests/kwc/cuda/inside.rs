@@ -12,7 +12,7 @@ fn inside(max_batch: usize) -> Options {
 }
 
 /// Results must agree whether the range of batches is for one sample or for two. The launches that mix inside, `layers` of
-/// them, must do the products of their tiles, without conflicts of banks or local memory, and about the traffic that is
+/// them, must do the products of their tiles, without conflicts of banks or local memory, and the traffic that is
 /// planned for them.
 #[track_caller]
 fn assert_inside(spec: &str, layers: usize) {
@@ -33,7 +33,7 @@ fn assert_inside(spec: &str, layers: usize) {
             assert_eq!(counters.tensor_multiply_adds, work.padded.of(batch), "{what}");
             let traffic = 32 * (counters.global_loads.sectors + counters.global_stores.sectors);
             let ratio = traffic as f64 / work.moved.of(batch) as f64;
-            assert!((0.7..=1.3).contains(&ratio), "{what}: {traffic} bytes, {ratio:.3} of what is planned");
+            assert!((0.95..=1.01).contains(&ratio), "{what}: {traffic} bytes, {ratio:.3} of what is planned");
         }
         assert_eq!(mixed, layers, "{:?}", kernels(&ran));
     }
