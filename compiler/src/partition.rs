@@ -156,7 +156,7 @@ fn starts(mixtures: usize, budget: f64) -> usize {
     full + usize::from(full % period < rest)
 }
 
-fn gcd(a: usize, b: usize) -> usize {
+pub(crate) fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 

@@ -103,6 +103,12 @@ pub enum Error {
         /// Values asked for (the largest number where it does not fit).
         elements: usize,
     },
+    /// Instructions that this processor doesn't have.
+    #[error("this processor has no {name} instructions; leave the choice to the runtime")]
+    Instructions {
+        /// What was asked for.
+        name: &'static str,
+    },
     /// A number of threads that makes no sense or that the system does not give.
     #[error("cannot run on {count} threads: {why}")]
     Threads {

@@ -206,7 +206,7 @@ impl Opened {
                 let found = pack::pack(&planned, &mut checkpoint, &mut weights, &mut |done, _| bar.set(done))?;
                 drop(bar);
                 warnings.weights(&path, &found);
-                let options = cpu::Options { threads: threads.map(usize::from) };
+                let options = cpu::Options { threads: threads.map(usize::from), ..cpu::Options::default() };
                 Ok(Model::Cpu(Box::new(cpu::Model::new(planned.program, weights, &options)?)))
             }
             Target::Cuda { network, ordinal } => {

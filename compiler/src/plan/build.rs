@@ -3,20 +3,17 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use kwc_program::{
-    ALIGNMENT, BufferId, Epilogue, FORMAT_VERSION, GatherRows, GlobalAverage, Layout, Op as StepOp, Operand, Port,
-    Program, Step, Weight, WeightId,
-};
+use kwc_program::{BufferId, Epilogue, Port, WeightId};
 
 use super::fuse::{self, Group};
-use super::place::{self, Lifetime};
 use super::recipe::{self, Affine, Recipe};
-use super::{Dump, Options, Planned, layers};
+use super::steps::{GatherRows, GlobalAverage, Op as StepOp, Operand, Step, Steps, Weight};
+use super::{Dump, Options, layers};
 use crate::check::Checked;
 use crate::ir::{ChannelOrder, Layer, LayerId, Network, Shape, ValueId, WarehouseId};
 
 /// Plans all groups of a network.
-pub(super) fn build(checked: &Checked, options: &Options, dumps: &[Dump]) -> Planned {
+pub(super) fn build(checked: &Checked, options: &Options, dumps: &[Dump]) -> Steps {
     let network = checked.network();
     let mut uses = vec![0; network.values.len()];
     for input in network.layers.iter().flat_map(|l| &l.inputs) {
@@ -44,7 +41,7 @@ pub(super) fn build(checked: &Checked, options: &Options, dumps: &[Dump]) -> Pla
     builder.finish(dumps)
 }
 
-/// A Program in the making.
+/// Steps in the making.
 pub(super) struct Builder<'a> {
     pub checked: &'a Checked,
     pub network: &'a Network,
@@ -54,7 +51,8 @@ pub(super) struct Builder<'a> {
     pinned: Vec<bool>,
     /// Where each value is stored, once it is.
     values: Vec<Option<BufferId>>,
-    buffers: Vec<Lifetime>,
+    /// Elements of each buffer.
+    buffers: Vec<usize>,
     /// Pending readers of each buffer; pinned ones never end.
     pending: Vec<usize>,
     /// Channel averages that were computed already.
@@ -64,7 +62,6 @@ pub(super) struct Builder<'a> {
     pub warehouses: BTreeMap<WarehouseId, WeightId>,
     weights: Vec<Weight>,
     recipes: Vec<Recipe>,
-    weight_elements: usize,
     steps: Vec<Step>,
     /// The layer that steps are being added of, and that of each step.
     layer: LayerId,
@@ -88,7 +85,6 @@ impl<'a> Builder<'a> {
             warehouses: BTreeMap::new(),
             weights: Vec::new(),
             recipes: Vec::new(),
-            weight_elements: 0,
             steps: Vec::new(),
             layer: LayerId(0),
             layers: Vec::new(),
@@ -100,11 +96,10 @@ impl<'a> Builder<'a> {
         &self.network.value(value).shape
     }
 
-    /// A buffer for one step's result, live from the next step on.
+    /// A buffer for one step's result.
     pub(super) fn buffer(&mut self, length: usize) -> BufferId {
-        let now = self.steps.len();
         let id = BufferId(u32::try_from(self.buffers.len()).unwrap_or(u32::MAX));
-        self.buffers.push(Lifetime { length, first: now, last: now });
+        self.buffers.push(length);
         self.pending.push(0);
         id
     }
@@ -145,7 +140,7 @@ impl<'a> Builder<'a> {
     pub(super) fn in_place(&mut self, value: ValueId, candidate: Option<BufferId>, others: &[BufferId]) -> BufferId {
         let candidate = candidate.filter(|_| self.options.in_place);
         let free = candidate.filter(|&b| self.is_free(b) && !others.contains(&b));
-        let fits = free.filter(|b| self.buffers[b.0 as usize].length == self.shape(value).elements());
+        let fits = free.filter(|b| self.buffers[b.0 as usize] == self.shape(value).elements());
         match fits {
             Some(buffer) => {
                 self.store(value, buffer);
@@ -174,7 +169,6 @@ impl<'a> Builder<'a> {
                 positions: shape.positions(),
                 channels_last: shape.order == ChannelOrder::Last,
             }),
-            &[stored, output],
         );
         // Other layers may ask for it later: nothing may overwrite it.
         self.pending[output.0 as usize] += 1;
@@ -182,38 +176,30 @@ impl<'a> Builder<'a> {
         output
     }
 
-    /// Adds a step that touches these buffers.
-    pub(super) fn step(&mut self, layer: &str, op: StepOp, touched: &[BufferId]) {
-        let now = self.steps.len();
-        for buffer in touched {
-            self.buffers[buffer.0 as usize].last = now;
-        }
-        self.steps.push(Step { layer: Cow::Owned(layer.to_owned()), op });
+    /// Adds a step.
+    pub(super) fn step(&mut self, layer: &str, op: StepOp) {
+        self.steps.push(Step { layer: layer.to_owned(), op });
         self.layers.push(self.layer);
     }
 
     /// Adds a weight.
-    pub(super) fn weight(&mut self, name: String, shape: Vec<usize>, layout: Layout, recipe: Recipe) -> WeightId {
+    pub(super) fn weight(&mut self, name: String, shape: Vec<usize>, recipe: Recipe) -> WeightId {
         let id = WeightId(u32::try_from(self.weights.len()).unwrap_or(u32::MAX));
-        let weight = Weight { name: Cow::Owned(name), offset: self.weight_elements, shape: Cow::Owned(shape), layout };
-        self.weight_elements += weight.elements().next_multiple_of(ALIGNMENT);
-        self.weights.push(weight);
+        self.weights.push(Weight { name, shape });
         self.recipes.push(recipe);
         id
     }
 
     /// A vector of factors for a chain of per-channel maps, if it has any.
     pub(super) fn scale(&mut self, path: &str, channels: usize, affine: &[Affine]) -> Option<WeightId> {
-        recipe::scales(affine).then(|| {
-            self.weight(format!("{path}.scale"), vec![channels], Layout::Vector, Recipe::Scale(affine.to_vec()))
-        })
+        recipe::scales(affine)
+            .then(|| self.weight(format!("{path}.scale"), vec![channels], Recipe::Scale(affine.to_vec())))
     }
 
     /// A vector of terms for a chain of per-channel maps, if it has any.
     pub(super) fn shift(&mut self, path: &str, channels: usize, affine: &[Affine]) -> Option<WeightId> {
-        recipe::shifts(affine).then(|| {
-            self.weight(format!("{path}.shift"), vec![channels], Layout::Vector, Recipe::Shift(affine.to_vec()))
-        })
+        recipe::shifts(affine)
+            .then(|| self.weight(format!("{path}.shift"), vec![channels], Recipe::Shift(affine.to_vec())))
     }
 
     /// The epilogue of a group whose kernel is `kernel`: a static kernel takes the factors into itself.
@@ -233,7 +219,7 @@ impl<'a> Builder<'a> {
         Epilogue { scale, shift, add, activation: group.activation }
     }
 
-    fn finish(mut self, dumps: &[Dump]) -> Planned {
+    fn finish(mut self, dumps: &[Dump]) -> Steps {
         let network = self.network;
         let port = |name: &str, buffer: BufferId, shape: Vec<usize>| Port {
             name: Cow::Owned(name.to_owned()),
@@ -254,27 +240,17 @@ impl<'a> Builder<'a> {
             ports.iter().map(|p| port(&p.name, self.read(p.value), self.shape(p.value).dims())).collect()
         };
         let (inputs, outputs) = (edge(&network.inputs), edge(&network.outputs));
-        // What the caller reads afterwards is live to the end.
-        for port in outputs.iter().chain(&dumped) {
-            self.buffers[port.buffer.0 as usize].last = self.steps.len();
+        Steps {
+            name: network.name.clone(),
+            inputs,
+            outputs,
+            dumps: dumped,
+            buffers: self.buffers,
+            weights: self.weights,
+            recipes: self.recipes,
+            steps: self.steps,
+            layers: self.layers,
         }
-        for port in &inputs {
-            self.buffers[port.buffer.0 as usize].first = 0;
-        }
-        let (buffers, arena) = place::place(&self.buffers);
-        let program = Program {
-            format: FORMAT_VERSION,
-            name: Cow::Owned(network.name.clone()),
-            inputs: Cow::Owned(inputs),
-            outputs: Cow::Owned(outputs),
-            dumps: Cow::Owned(dumped),
-            buffers: Cow::Owned(buffers),
-            arena,
-            weights: Cow::Owned(self.weights),
-            weight_elements: self.weight_elements,
-            steps: Cow::Owned(self.steps),
-        };
-        Planned { program, recipes: self.recipes, layers: self.layers }
     }
 
     /// The attention of a layer in the method's own order of mixtures, for the caller.
@@ -291,7 +267,7 @@ impl<'a> Builder<'a> {
         let output = self.buffer(part.mixtures * cells);
         let op = StepOp::GatherRows(GatherRows { input, output, rows: Cow::Owned(rows), width: cells });
         let path = self.network.layer(layer).path.clone();
-        self.step(&path, op, &[input, output]);
+        self.step(&path, op);
         (output, vec![part.mixtures, cells])
     }
 }

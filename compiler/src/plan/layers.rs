@@ -2,14 +2,15 @@
 
 use std::borrow::Cow;
 
-use kwc_program::{
-    Attention, AttentionNorm, Basis, BufferId, Concat, ConcatPart, Conv, Epilogue, Kernel, KernelLayout, LayerNorm,
-    Layout, Linear, Map, Mix, Op as StepOp, Operand, Pool, Temperature, Upsample,
-};
+use kwc_program::{AttentionNorm, BufferId, Epilogue, Temperature};
 
 use super::build::Builder;
 use super::fuse::Group;
 use super::recipe::{self, Affine, Recipe};
+use super::steps::{
+    Attention, Basis, Concat, ConcatPart, Conv, LayerNorm, Linear, Map, Mix, Op as StepOp, Operand, Pool, Upsample,
+    three,
+};
 use crate::ir::{self, ChannelOrder, Layer, LayerId, Op, Shape, SpatialPartition, ValueId};
 use crate::state::module_path;
 
@@ -38,15 +39,6 @@ pub(super) fn group(builder: &mut Builder<'_>, group: &Group) {
             builder.store(output, stored);
         }
     }
-}
-
-/// Sizes of one to three dimensions as three, padded in front.
-fn three(sizes: &[usize], fill: usize) -> [usize; 3] {
-    let mut all = [fill; 3];
-    for (to, from) in all.iter_mut().rev().zip(sizes.iter().rev()) {
-        *to = *from;
-    }
-    all
 }
 
 fn spatial(shape: &Shape) -> [usize; 3] {
@@ -93,7 +85,7 @@ fn convolution(
         }
     };
     let (add, buffer) = output_buffer(builder, group.add, output, &[stored, mixed(kernel).unwrap_or(stored)]);
-    let epilogue = builder.epilogue(group, Some(kernel.data), add, conv.out_channels);
+    let epilogue = builder.epilogue(group, Some(kernel), add, conv.out_channels);
     let op = StepOp::Conv(Conv {
         input: stored,
         output: buffer,
@@ -110,7 +102,7 @@ fn convolution(
         dilation: three(&conv.dilation, 1),
         epilogue,
     });
-    builder.step(&layer.path, op, &touched(&[stored, buffer], mixed(kernel), &epilogue));
+    builder.step(&layer.path, op);
 }
 
 fn linear_layer(
@@ -128,7 +120,7 @@ fn linear_layer(
         static_kernel(builder, group, layer, linear.out_channels, linear.in_channels)
     };
     let (add, buffer) = output_buffer(builder, group.add, output, &[stored, mixed(kernel).unwrap_or(stored)]);
-    let epilogue = builder.epilogue(group, Some(kernel.data), add, linear.out_channels);
+    let epilogue = builder.epilogue(group, Some(kernel), add, linear.out_channels);
     let shape = builder.shape(input);
     let op = StepOp::Linear(Linear {
         input: stored,
@@ -141,34 +133,30 @@ fn linear_layer(
         channels_last: channels_last(shape) || shape.positions() == 1,
         epilogue,
     });
-    builder.step(&layer.path, op, &touched(&[stored, buffer], mixed(kernel), &epilogue));
+    builder.step(&layer.path, op);
 }
 
-fn mixed(kernel: Kernel) -> Option<BufferId> {
-    match kernel.data {
+fn mixed(kernel: Operand) -> Option<BufferId> {
+    match kernel {
         Operand::Buffer(buffer) => Some(buffer),
         Operand::Weight(_) => None,
     }
 }
 
-fn touched(buffers: &[BufferId], kernel: Option<BufferId>, epilogue: &Epilogue) -> Vec<BufferId> {
-    buffers.iter().copied().chain(kernel).chain(epilogue.add).collect()
-}
-
 /// A static kernel, with the group's factors folded in.
-fn static_kernel(builder: &mut Builder<'_>, group: &Group, layer: &Layer, rows: usize, columns: usize) -> Kernel {
+fn static_kernel(builder: &mut Builder<'_>, group: &Group, layer: &Layer, rows: usize, columns: usize) -> Operand {
     let name = format!("{}.weight", module_path(layer));
     let recipe = if recipe::scales(&group.affine) {
         Recipe::Rows { tensor: name.clone(), rows, affine: group.affine.clone() }
     } else {
         Recipe::Copy { tensor: name.clone() }
     };
-    let weight = builder.weight(name, vec![rows, columns], Layout::Rows, recipe);
-    Kernel { data: Operand::Weight(weight), layout: KernelLayout::Rows }
+    let weight = builder.weight(name, vec![rows, columns], recipe);
+    Operand::Weight(weight)
 }
 
 /// The attention and the mixing of a dynamic layer.
-fn mixed_kernel(builder: &mut Builder<'_>, id: LayerId, layer: &Layer, input: ValueId, stored: BufferId) -> Kernel {
+fn mixed_kernel(builder: &mut Builder<'_>, id: LayerId, layer: &Layer, input: ValueId, stored: BufferId) -> Operand {
     let part = builder.checked.mixtures(id);
     let cells = builder.checked.cells(part.warehouse);
     let alpha = attention(builder, id, layer, input, stored);
@@ -180,7 +168,7 @@ fn mixed_kernel(builder: &mut Builder<'_>, id: LayerId, layer: &Layer, input: Va
         let recipe =
             Recipe::Cells { tensor: tensor.clone(), cell_out: cells.cell_out, cell_in: cells.cell_in, cell_spatial };
         let shape = vec![cells.cells, cell_spatial, cells.cell_in, cells.cell_out];
-        let weight = builder.weight(tensor, shape, Layout::Cells, recipe);
+        let weight = builder.weight(tensor, shape, recipe);
         builder.warehouses.insert(part.warehouse, weight);
         weight
     };
@@ -193,8 +181,8 @@ fn mixed_kernel(builder: &mut Builder<'_>, id: LayerId, layer: &Layer, input: Va
         cells: cells.cells,
         cell: cells.cell_elements(),
     });
-    builder.step(&layer.path, op, &[alpha, output]);
-    Kernel { data: Operand::Buffer(output), layout: KernelLayout::Blocks { rows: cells.cell_out } }
+    builder.step(&layer.path, op);
+    Operand::Buffer(output)
 }
 
 fn attention(builder: &mut Builder<'_>, id: LayerId, layer: &Layer, input: ValueId, stored: BufferId) -> BufferId {
@@ -204,38 +192,28 @@ fn attention(builder: &mut Builder<'_>, id: LayerId, layer: &Layer, input: Value
     let path = format!("{}.attention", module_path(layer));
     let channels = builder.shape(input).channels;
     let average = builder.average(layer, input, stored);
-    let copy = |builder: &mut Builder<'_>, suffix: &str, shape: Vec<usize>, layout: Layout| {
+    let copy = |builder: &mut Builder<'_>, suffix: &str, shape: Vec<usize>| {
         let tensor = format!("{path}.{suffix}");
-        builder.weight(tensor.clone(), shape, layout, Recipe::Copy { tensor })
+        builder.weight(tensor.clone(), shape, Recipe::Copy { tensor })
     };
     let mixtures = |builder: &mut Builder<'_>, suffix: &str, shape: Vec<usize>| {
         let tensor = format!("{path}.{suffix}");
-        builder.weight(tensor.clone(), shape, Layout::Mixtures, Recipe::Mixtures { tensor, grid: part.grid })
+        builder.weight(tensor.clone(), shape, Recipe::Mixtures { tensor, grid: part.grid })
     };
 
-    let fc1 = copy(builder, "fc1.weight", vec![part.hidden, channels], Layout::Rows);
+    let fc1 = copy(builder, "fc1.weight", vec![part.hidden, channels]);
     let (fc1_bias, norm) = match settings.attention_norm {
         ir::AttentionNorm::Batch => {
             let path = format!("{path}.norm1");
             let affine = [Affine::BatchNorm { path: path.clone(), epsilon: ATTENTION_EPSILON }];
-            let scale = builder.weight(
-                format!("{path}.scale"),
-                vec![part.hidden],
-                Layout::Vector,
-                Recipe::Scale(affine.to_vec()),
-            );
-            let shift = builder.weight(
-                format!("{path}.shift"),
-                vec![part.hidden],
-                Layout::Vector,
-                Recipe::Shift(affine.to_vec()),
-            );
+            let scale = builder.weight(format!("{path}.scale"), vec![part.hidden], Recipe::Scale(affine.to_vec()));
+            let shift = builder.weight(format!("{path}.shift"), vec![part.hidden], Recipe::Shift(affine.to_vec()));
             (None, AttentionNorm::Batch { scale, shift })
         }
         ir::AttentionNorm::Layer => {
-            let fc1_bias = copy(builder, "fc1.bias", vec![part.hidden], Layout::Vector);
-            let weight = copy(builder, "norm1.weight", vec![part.hidden], Layout::Vector);
-            let bias = copy(builder, "norm1.bias", vec![part.hidden], Layout::Vector);
+            let fc1_bias = copy(builder, "fc1.bias", vec![part.hidden]);
+            let weight = copy(builder, "norm1.weight", vec![part.hidden]);
+            let bias = copy(builder, "norm1.bias", vec![part.hidden]);
             (Some(fc1_bias), AttentionNorm::Layer { weight, bias, epsilon: ATTENTION_EPSILON as f32 })
         }
     };
@@ -244,7 +222,7 @@ fn attention(builder: &mut Builder<'_>, id: LayerId, layer: &Layer, input: Value
     let (fc2_bias, basis) = match part.basis {
         None => (Some(mixtures(builder, "fc2.bias", vec![rows])), None),
         Some(rank) => {
-            let fc3 = copy(builder, "fc3.weight", vec![cells - part.local_cells, rank], Layout::Rows);
+            let fc3 = copy(builder, "fc3.weight", vec![cells - part.local_cells, rank]);
             let bias = mixtures(builder, "basis_bias", vec![part.mixtures * (cells + 1)]);
             (None, Some(Basis { local: part.local_cells, start_cell: part.start_cell, rank, fc3, bias }))
         }
@@ -270,7 +248,7 @@ fn attention(builder: &mut Builder<'_>, id: LayerId, layer: &Layer, input: Value
         basis,
         temperature,
     });
-    builder.step(&layer.path, op, &[average, output]);
+    builder.step(&layer.path, op);
     builder.attentions.insert(id, output);
     output
 }
@@ -309,7 +287,7 @@ fn push_map(
         channels_last: channels_last(shape),
         epilogue,
     });
-    builder.step(&layer.path, op, &touched(&[input, output], None, &epilogue));
+    builder.step(&layer.path, op);
 }
 
 /// A sum of two values is a map; each further one is added in place.
@@ -336,7 +314,7 @@ fn layer_norm(builder: &mut Builder<'_>, group: &Group, layer: &Layer, epsilon: 
     let shape = builder.shape(input);
     let mut vector = |suffix: &str| {
         let tensor = format!("{}.{suffix}", layer.path);
-        builder.weight(tensor.clone(), vec![shape.channels], Layout::Vector, Recipe::Copy { tensor })
+        builder.weight(tensor.clone(), vec![shape.channels], Recipe::Copy { tensor })
     };
     let (weight, bias) = (vector("weight"), vector("bias"));
     let op = StepOp::LayerNorm(LayerNorm {
@@ -350,7 +328,7 @@ fn layer_norm(builder: &mut Builder<'_>, group: &Group, layer: &Layer, epsilon: 
         epsilon: epsilon as f32,
         activation: group.activation,
     });
-    builder.step(&layer.path, op, &[stored, buffer]);
+    builder.step(&layer.path, op);
 }
 
 fn pooling(builder: &mut Builder<'_>, layer: &Layer, pool: &ir::Pool, input: ValueId, output: ValueId) {
@@ -367,7 +345,7 @@ fn pooling(builder: &mut Builder<'_>, layer: &Layer, pool: &ir::Pool, input: Val
         stride: three(&pool.stride, 1),
         padding: three(&pool.padding, 0),
     });
-    builder.step(&layer.path, op, &[stored, buffer]);
+    builder.step(&layer.path, op);
 }
 
 fn concatenation(builder: &mut Builder<'_>, layer: &Layer, output: ValueId) {
@@ -378,14 +356,13 @@ fn concatenation(builder: &mut Builder<'_>, layer: &Layer, output: ValueId) {
         .collect();
     let buffer = builder.fresh(output);
     let shape = builder.shape(output);
-    let touched: Vec<BufferId> = inputs.iter().map(|i| i.buffer).chain([buffer]).collect();
     let op = StepOp::Concat(Concat {
         inputs: Cow::Owned(inputs),
         output: buffer,
         positions: shape.positions(),
         channels_last: channels_last(shape),
     });
-    builder.step(&layer.path, op, &touched);
+    builder.step(&layer.path, op);
 }
 
 fn upsampling(builder: &mut Builder<'_>, layer: &Layer, factor: &[usize], input: ValueId, output: ValueId) {
@@ -398,5 +375,5 @@ fn upsampling(builder: &mut Builder<'_>, layer: &Layer, factor: &[usize], input:
         input_size: spatial(builder.shape(input)),
         factor: three(factor, 1),
     });
-    builder.step(&layer.path, op, &[stored, buffer]);
+    builder.step(&layer.path, op);
 }

@@ -1,23 +1,27 @@
-//! Planning: fold, fuse, order, place: from a checked network to a Program.
+//! Planning: fold, fuse, order, place: from a checked network to a Program for a target.
 //!
 //! - `fuse` groups layers: a convolution, linear layer or element-wise operation takes the batch norms, scales, addition
 //!   and activation that follow it into its epilogue;
 //! - `build` writes the groups as steps over buffers and weights, in data-flow order;
+//! - `steps` says what those are: operations that every target has;
 //! - `place` gives buffers their places in one arena, by lifetime;
 //! - `recipe` says how each weight is made from the tensors of a checkpoint;
+//! - [`cpu`] makes operations on packed kernels of the steps;
 //! - [`cuda`] makes launches of specialised kernels of the steps.
 
 mod build;
+pub mod cpu;
 pub mod cuda;
 mod fuse;
 mod layers;
 mod place;
 mod recipe;
+mod steps;
 
 use thiserror::Error;
 
 pub(crate) use recipe::packed_order;
-pub use recipe::{Affine, Recipe};
+pub use recipe::{Affine, Base, Fold, Recipe};
 
 use crate::check::Checked;
 use crate::diagnostic::nearest;
@@ -50,7 +54,7 @@ pub struct Planned {
     /// The Program.
     pub program: kwc_program::Program,
     /// One per weight of the Program.
-    pub recipes: Vec<Recipe>,
+    pub recipes: Vec<cpu::PackRecipe>,
     /// One per step of the Program: the layer that it is of.
     pub layers: Vec<LayerId>,
 }
@@ -85,6 +89,11 @@ fn hint(nearest: Option<&str>) -> String {
 /// # Errors
 /// A dump of something that doesn't exist.
 pub fn plan(checked: &Checked, options: &Options) -> Result<Planned, Error> {
+    Ok(cpu::lower(checked, &steps(checked, options)?))
+}
+
+/// What a network computes, whatever the target.
+fn steps(checked: &Checked, options: &Options) -> Result<steps::Steps, Error> {
     let dumps = options.dumps.iter().map(|name| dump(checked, name)).collect::<Result<Vec<_>, _>>()?;
     Ok(build::build(checked, options, &dumps))
 }

@@ -1,8 +1,8 @@
-//! How a weight of a Program is made from the tensors of a checkpoint.
+//! How weights are made from the tensors of a checkpoint: what all targets start from.
 
 use crate::partition::Grid;
 
-/// How to make one weight. Tensors are named as in the state dict.
+/// How to make one weight of the steps. Tensors are named as in the state dict.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Recipe {
     /// The tensor's elements as they are.
@@ -34,13 +34,49 @@ pub enum Recipe {
         /// Positions of a cell.
         cell_spatial: usize,
     },
-    /// The mixtures' parts of a tensor, from the method's order to packed order ([`kwc_program::Mix`]).
+    /// The mixtures' parts of a tensor, from the method's order to packed order ([`kwc_program::Mixing`]).
     Mixtures {
         /// A tensor whose first dimension is that of the mixtures, times anything.
         tensor: String,
         /// The mixtures.
         grid: Grid,
     },
+}
+
+/// Where the elements of a packed weight come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Base {
+    /// The checkpoint.
+    Recipe(Recipe),
+    /// These values, whatever the checkpoint.
+    Values(Vec<f32>),
+    /// A warehouse with a layer's basis folded in.
+    Folded(Fold),
+}
+
+/// The cells that a layer with a non-local basis mixes if the basis is folded into the warehouse, `[local + rank + mixtures]`
+/// of them: the layer's own cells; for each row of the basis, `sum over nonlocal j of fc3[j, q] * e_j`; and for each mixture,
+/// in packed order, its constant part, `sum over nonlocal j of bias[i, j] * e_j`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fold {
+    /// The warehouse, `[cells, cell]`.
+    pub warehouse: Recipe,
+    /// `[cells - local, rank]`
+    pub fc3: Recipe,
+    /// `[mixtures, cells + 1]`
+    pub bias: Recipe,
+    /// Cells of the warehouse.
+    pub cells: usize,
+    /// Elements of a cell.
+    pub cell: usize,
+    /// The layer's own cells.
+    pub local: usize,
+    /// The first of them.
+    pub start_cell: usize,
+    /// Rank of the basis.
+    pub rank: usize,
+    /// Mixtures of the layer.
+    pub mixtures: usize,
 }
 
 /// A map per channel.

@@ -64,11 +64,41 @@ pub(super) fn count(values: &[f32]) -> usize {
     values.iter().filter(|x| !x.is_finite()).count()
 }
 
+/// What was seen in a tensor.
+#[derive(Default)]
+struct Seen {
+    /// Elements that were read: the starts of ranges that don't touch, and their ends.
+    read: BTreeMap<usize, usize>,
+    /// Values that aren't finite.
+    values: usize,
+}
+
+impl Seen {
+    /// Notes what was read from `start` on; values that were read before aren't counted again.
+    fn note(&mut self, start: usize, values: &[f32]) {
+        let (mut start, mut end) = (start, start + values.len());
+        let first = start;
+        let mut at = start;
+        let touched = self.read.range(..=end).rev().take_while(|(_, known)| **known >= start);
+        let mut touched: Vec<(usize, usize)> = touched.map(|(start, end)| (*start, *end)).collect();
+        touched.reverse();
+        for (known_start, known_end) in touched {
+            self.values += count(&values[at - first..known_start.max(at) - first]);
+            at = known_end.clamp(at, end);
+            self.read.remove(&known_start);
+            start = start.min(known_start);
+            end = end.max(known_end);
+        }
+        self.values += count(&values[at - first..]);
+        self.read.insert(start, end);
+    }
+}
+
 /// Tensors, and what was seen in them that isn't finite.
 pub(super) struct Watched<'t> {
     tensors: &'t mut dyn Tensors,
-    /// By tensor and the start of what was read.
-    seen: BTreeMap<String, BTreeMap<usize, usize>>,
+    /// By tensor, what was read of it and how many values were seen there.
+    seen: BTreeMap<String, Seen>,
     /// Whether anything was seen since this was last set to `false`.
     pub(super) has_seen: bool,
 }
@@ -80,19 +110,20 @@ impl<'t> Watched<'t> {
 
     /// All tensors in which something was seen.
     pub(super) fn given(self) -> Vec<Count> {
-        let counts =
-            self.seen.into_iter().map(|(name, parts)| Count { name, values: parts.values().sum(), norms: Vec::new() });
-        counts.collect()
+        let seen = self.seen.into_iter().filter(|(_, seen)| seen.values > 0);
+        seen.map(|(name, seen)| Count { name, values: seen.values, norms: Vec::new() }).collect()
     }
 }
 
 impl Tensors for Watched<'_> {
     fn read(&mut self, name: &str, start: usize, out: &mut [f32]) -> Result<(), Error> {
         self.tensors.read(name, start, out)?;
-        let values = count(out);
-        if values > 0 {
-            self.has_seen = true;
-            self.seen.entry(name.to_owned()).or_default().insert(start, values);
+        self.has_seen |= count(out) > 0;
+        if !self.seen.contains_key(name) {
+            self.seen.insert(name.to_owned(), Seen::default());
+        }
+        if let Some(seen) = self.seen.get_mut(name) {
+            seen.note(start, out);
         }
         Ok(())
     }

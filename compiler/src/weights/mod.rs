@@ -9,6 +9,7 @@
 
 use std::fmt;
 
+mod base;
 pub mod checkpoint;
 mod error;
 mod finite;
@@ -16,6 +17,7 @@ mod fold;
 pub mod matching;
 mod memory;
 pub mod pack;
+mod panels;
 mod pickle;
 mod pytorch;
 mod safetensors;

@@ -1,7 +1,8 @@
 //! The Program: what the compiler hands to the runtime.
 //!
 //! A [`Program`] is a flat description of one network on one target: buffers with offsets in one arena, weights with
-//! offsets in one packed block, and an ordered list of steps. It holds no tensors and no logic. Every type here can be
+//! offsets in one packed block, and an ordered list of steps. It holds no tensors, and no logic
+//! but counting what it asks for ([`Work`]). Every type here can be
 //! built in a `const` (text and lists are [`Cow`]s), so generated Rust can hold a Program as tables, and the same types
 //! carry a Program that was planned a moment ago in the same process.
 //!
@@ -13,10 +14,12 @@
 //!   overlap, whatever `B` is.
 //! - Spatial sizes always have three entries; missing leading dimensions are 1 (a 2-d map is `[1, H, W]`, a 1-d one
 //!   `[1, 1, L]`, a vector `[1, 1, 1]`).
-//! - A map is stored channels first (`[C, spatial...]`, as PyTorch does), tokens channels last (`[T, C]`).
+//! - Maps and tokens are stored channels last, `[positions, C]`. Only inputs, outputs and dumps have PyTorch's order
+//!   (`[C, spatial...]` for maps): [`Op::Import`] and [`Op::Export`] reorder them.
 
 pub mod cuda;
 mod op;
+mod work;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -24,9 +27,10 @@ use std::fmt;
 use serde::Serialize;
 
 pub use op::{
-    Activation, Attention, AttentionNorm, Basis, Concat, ConcatPart, Conv, Epilogue, GatherRows, GlobalAverage, Kernel,
-    KernelLayout, LayerNorm, Linear, Map, Mix, Op, Operand, Pool, PoolKind, Temperature, Upsample,
+    Activation, Attention, AttentionNorm, Basis, Concat, ConcatPart, Conv, Epilogue, Export, GatherRows, GlobalAverage,
+    Import, Kernel, LayerNorm, Map, Mixing, Op, PANEL, Pool, PoolKind, Source, Temperature, Upsample,
 };
+pub use work::Work;
 
 /// A list that may be a constant table.
 pub type List<T> = Cow<'static, [T]>;
@@ -34,7 +38,7 @@ pub type List<T> = Cow<'static, [T]>;
 pub type Text = Cow<'static, str>;
 
 /// Version of this format. The runtime refuses a Program of any other.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Buffers and weights start at multiples of this many elements (64 bytes of `f32`).
 pub const ALIGNMENT: usize = 16;
@@ -130,12 +134,11 @@ impl Weight {
 pub enum Layout {
     /// One value per channel.
     Vector,
-    /// A matrix `[rows, columns]`, row after row; a convolution's row is `[C_in / groups, spatial...]`.
-    Rows,
-    /// A warehouse `[cells, cell_spatial..., cell_in, cell_out]`: the innermost dimension is the cell's output channel.
+    /// A packed kernel ([`Kernel`]): `[panels, K, width]`.
+    Panels,
+    /// A packed warehouse ([`Mixing`]): `[panels of a cell, cell_spatial * cell_in, cells, width]`.
     Cells,
-    /// Rows of the attention's last layer, `[mixtures * rows, hidden]` or `[mixtures * rows]`, the mixtures in *packed
-    /// order* (see [`Mix`]).
+    /// One value per row of the attention's last layer, `[mixtures * rows]`, the mixtures in packed order ([`Mixing`]).
     Mixtures,
 }
 

@@ -4,19 +4,22 @@ use serde::Serialize;
 
 use crate::{BufferId, List, WeightId};
 
-/// The operations of the CPU target.
+/// Output channels that stand together in a packed kernel, whatever the instruction set; narrow kernels have half of it.
+pub const PANEL: usize = 32;
+
+/// The operations of the CPU target. Maps are stored `[positions, channels]`: the channels of a position stand together.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum Op {
-    /// Convolution with a static or a mixed kernel.
+    /// Channels last, from the order of an input.
+    Import(Import),
+    /// Channels first, for an output.
+    Export(Export),
+    /// Convolution or linear layer with a static or a mixed kernel.
     Conv(Conv),
-    /// Linear map over channels, at every position.
-    Linear(Linear),
     /// Mean over all positions.
     GlobalAverage(GlobalAverage),
     /// The contrasting-driven attention function.
     Attention(Attention),
-    /// Mixing of warehouse cells into a kernel.
-    Mix(Mix),
     /// Maximum or average over windows.
     Pool(Pool),
     /// Layer norm over channels, at every position.
@@ -31,35 +34,107 @@ pub enum Op {
     GatherRows(GatherRows),
 }
 
-/// Where an operand comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Operand {
-    /// A packed weight, the same for all samples.
-    Weight(WeightId),
-    /// A buffer: every sample has its own.
-    Buffer(BufferId),
+/// Reorders a map `[channels, input...]` to `[padded input..., channels]`, with zeros around it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Import {
+    /// `[channels, input...]`
+    pub input: BufferId,
+    /// `[input + 2 * padding..., channels]`
+    pub output: BufferId,
+    /// Channels.
+    pub channels: usize,
+    /// Spatial size of the input.
+    pub input_size: [usize; 3],
+    /// Zeros on both sides.
+    pub padding: [usize; 3],
 }
 
-/// A kernel matrix `[C_out, K]` and how its elements are found.
+/// Reorders a map `[positions, channels]` to `[channels, positions]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Export {
+    /// `[positions, channels]`
+    pub input: BufferId,
+    /// `[channels, positions]`
+    pub output: BufferId,
+    /// Channels.
+    pub channels: usize,
+    /// Positions.
+    pub positions: usize,
+}
+
+/// A packed kernel of `C_out` output channels, and where it comes from.
+///
+/// Its matrix has `K = prod(kernel size) * C_in / groups` rows, ordered `[kernel positions, input channels]`, and a column for
+/// each output channel. The columns are cut into blocks of `block` channels (a cell's, or a group's) and each block into panels
+/// of `width`, the last of a block filled up with zeros. A panel is `[K, width]`: so output channel `c` at row `k` is element
+/// `((c / block * panels + c % block / width) * K + k) * width + c % block % width`, with `panels = ceil(block / width)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Kernel {
-    /// Where it is stored.
-    pub data: Operand,
-    /// Its layout.
-    pub layout: KernelLayout,
+    /// Where it comes from.
+    pub source: Source,
+    /// Output channels of a block. Divides `C_out`, and `C_out / groups` unless the convolution is depthwise.
+    pub block: usize,
+    /// Columns of a panel: [`PANEL`] or half of it.
+    pub width: usize,
 }
 
-/// Layout of a kernel matrix of `C_out` rows and `K` columns.
+impl Kernel {
+    /// Panels of all blocks.
+    #[must_use]
+    pub const fn panels(&self, out_channels: usize) -> usize {
+        out_channels / self.block * self.block.div_ceil(self.width)
+    }
+}
+
+/// Where a kernel comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum KernelLayout {
-    /// Element `(r, k)` is at `r * K + k`.
-    Rows,
-    /// Blocks of `rows` output channels, each stored as `[K, rows]`: element `(r, k)` is at
-    /// `(r / rows) * K * rows + k * rows + r % rows`. This is what [`Mix`] writes.
-    Blocks {
-        /// Output channels per block (a cell's output channels). Divides `C_out`.
-        rows: usize,
-    },
+pub enum Source {
+    /// A packed weight, the same for all samples: `[panels, K, width]`.
+    Weight(WeightId),
+    /// Mixed anew for every sample.
+    Mixed(Mixing),
+}
+
+/// Mixing: `kernel[i, :] = sum_j alpha[i, j] * warehouse[j, :]`, for the mixtures `i` of a layer.
+///
+/// The mixtures are in *packed order*, `[O, S, I]` (output, spatial and input cell groups), where the method's own order is
+/// `[S, O, I]`. The warehouse is stored by the kernel's panels: `[panels of a cell, cell_spatial * cell_in, cells, width]`. So
+/// what one row of a panel of the kernel is mixed of stands together, and the product writes the packed kernel itself: with
+/// mixture `(o, s, i)` and row `(t, c)` of a cell's panel `p`, row `(s + t) * C_in / groups + i * cell_in + c` of panel `p` of
+/// block group `o` (only one of `S` and `cell_spatial` is not 1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Mixing {
+    /// `alpha`, `[mixtures, cells]`; `[mixtures, cells + 1]` with `constants`.
+    pub attention: BufferId,
+    /// `[panels of a cell, cell_spatial * cell_in, cells, width]`
+    pub warehouse: WeightId,
+    /// A constant part of each mixture, `[panels of a cell, cell_spatial * cell_in, mixtures, width]`: added times the last column
+    /// of `alpha`. From a folded basis.
+    pub constants: Option<WeightId>,
+    /// `n`: cells of the warehouse, or of what a folded basis makes of it.
+    pub cells: usize,
+    /// Output channels of a cell; a multiple of the kernel's block.
+    pub cell_out: usize,
+    /// Input channels of a cell.
+    pub cell_in: usize,
+    /// Positions of a cell.
+    pub cell_spatial: usize,
+    /// `[O, S, I]`
+    pub grid: [usize; 3],
+}
+
+impl Mixing {
+    /// `m`
+    #[must_use]
+    pub const fn mixtures(&self) -> usize {
+        self.grid[0] * self.grid[1] * self.grid[2]
+    }
+
+    /// Elements of a mixture's attention.
+    #[must_use]
+    pub const fn pitch(&self) -> usize {
+        if self.constants.is_some() { self.cells + 1 } else { self.cells }
+    }
 }
 
 /// What happens to a result before it is stored: `y = activation(scale[c] * x + shift[c] + add)`.
@@ -99,18 +174,18 @@ pub enum Activation {
     Sigmoid,
 }
 
-/// Convolution of a map `[C_in, input...]` to `[C_out, output...]`.
+/// Convolution of a map `[input..., C_in]` to `[output..., C_out]`. A linear layer is one over `[1, 1, tokens]` with a kernel of
+/// one position.
 ///
-/// The kernel is a matrix `[C_out, K]` with `K = C_in / groups * prod(kernel)`. Its columns are ordered
-/// `[C_in / groups / channel_block, kernel positions, channel_block]`: with `channel_block = 1` that is PyTorch's own
-/// order, with `channel_block = C_in / groups` all channels of one kernel position stand together.
+/// It is depthwise where `groups`, `C_in` and `C_out` are equal and not 1: then `K` is the kernel's positions, and blocks of the
+/// kernel are channels.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Conv {
-    /// `[C_in, input...]`
+    /// `[input..., C_in]`
     pub input: BufferId,
-    /// `[C_out, output...]`
+    /// `[output..., C_out]`
     pub output: BufferId,
-    /// `[C_out, K]`
+    /// `C_out` columns, `K = prod(kernel_size) * C_in / groups` rows.
     pub kernel: Kernel,
     /// `C_in`
     pub in_channels: usize,
@@ -119,8 +194,6 @@ pub struct Conv {
     /// Groups; divides both channel counts. Group `g` maps input channels `g * C_in / groups ..` to output channels
     /// `g * C_out / groups ..`.
     pub groups: usize,
-    /// Input channels that stand together in the kernel's columns; divides `C_in / groups`.
-    pub channel_block: usize,
     /// Spatial size of the input.
     pub input_size: [usize; 3],
     /// Spatial size of the output.
@@ -135,33 +208,28 @@ pub struct Conv {
     pub dilation: [usize; 3],
     /// Applied to the result.
     pub epilogue: Epilogue,
+    /// `[C_out]`: gets the mean of the result over all positions.
+    pub average: Option<BufferId>,
 }
 
-/// Linear map over channels at every position: `y[o, t] = sum_c kernel[o, c] * x[c, t]`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Linear {
-    /// `[C_in, positions]`, or `[positions, C_in]` with `channels_last`.
-    pub input: BufferId,
-    /// `[C_out, positions]`, or `[positions, C_out]` with `channels_last`.
-    pub output: BufferId,
-    /// `[C_out, C_in]`
-    pub kernel: Kernel,
-    /// `C_in`
-    pub in_channels: usize,
-    /// `C_out`
-    pub out_channels: usize,
-    /// Positions per sample; 1 for a vector.
-    pub positions: usize,
-    /// Order of channels and positions in input and output.
-    pub channels_last: bool,
-    /// Applied to the result.
-    pub epilogue: Epilogue,
+impl Conv {
+    /// Whether every channel is a group of its own.
+    #[must_use]
+    pub const fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.groups == self.in_channels && self.groups == self.out_channels
+    }
+
+    /// `K`: rows of the kernel.
+    #[must_use]
+    pub const fn depth(&self) -> usize {
+        self.kernel_size[0] * self.kernel_size[1] * self.kernel_size[2] * (self.in_channels / self.groups)
+    }
 }
 
-/// Mean over all positions: `[channels, positions]` (or `[positions, channels]`) to `[channels]`.
+/// Mean over all positions: `[positions, channels]` to `[channels]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GlobalAverage {
-    /// `[channels, positions]`, or `[positions, channels]` with `channels_last`.
+    /// `[positions, channels]`
     pub input: BufferId,
     /// `[channels]`
     pub output: BufferId,
@@ -169,8 +237,6 @@ pub struct GlobalAverage {
     pub channels: usize,
     /// Positions averaged over.
     pub positions: usize,
-    /// Order of channels and positions in the input.
-    pub channels_last: bool,
 }
 
 /// The contrasting-driven attention function of one dynamic layer (KernelWarehouse, section 3.3), from the channel
@@ -178,12 +244,16 @@ pub struct GlobalAverage {
 ///
 /// `h = relu(norm(fc1 g + fc1_bias))`; `z = fc2 h + fc2_bias`, reshaped to `[mixtures, rows]`; with a [`Basis`] the
 /// rows are expanded to `cells + 1`; `alpha = z / (sum_j |z_j| + 1e-3)` over all `cells + 1` logits of a mixture, blended
-/// with `beta` where a [`Temperature`] is given; the last column (the null cell) is dropped.
+/// with `beta` where a [`Temperature`] is given; the last column (the null cell) is dropped. Where the basis is folded into the
+/// warehouse, `alpha` is over what it is folded to instead: a mixture's local logits, those of the basis, and 1, all over the
+/// same sum.
+///
+/// The matrices of `fc1`, `fc2` and `fc3` are packed as a [`Kernel`]'s of one block, in panels of [`PANEL`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Attention {
     /// Channel averages `[channels]` of the layer's input.
     pub average: BufferId,
-    /// `alpha`, `[mixtures, cells]`, mixtures in packed order (see [`Mix`]).
+    /// `alpha`, `[mixtures, cells]`, mixtures in packed order (see [`Mixing`]); `[mixtures, local + rank + 1]` with a folded basis.
     pub output: BufferId,
     /// The layer's full input channel count.
     pub channels: usize,
@@ -193,13 +263,13 @@ pub struct Attention {
     pub mixtures: usize,
     /// Cells of the warehouse, `n`.
     pub cells: usize,
-    /// `[hidden, channels]`
+    /// `[hidden, channels]` in panels: `K = channels`.
     pub fc1: WeightId,
     /// `[hidden]`; present with a layer norm.
     pub fc1_bias: Option<WeightId>,
     /// Between `fc1` and the rectifier.
     pub norm: AttentionNorm,
-    /// `[mixtures * rows, hidden]`, where `rows` is `cells + 1`, or `local + rank + 1` with a basis.
+    /// `[mixtures * rows, hidden]` in panels, where `rows` is `cells + 1`, or `local + rank + 1` with a basis.
     pub fc2: WeightId,
     /// `[mixtures * rows]`; absent with a basis.
     pub fc2_bias: Option<WeightId>,
@@ -242,10 +312,12 @@ pub struct Basis {
     pub start_cell: usize,
     /// Rank of the basis, `q`.
     pub rank: usize,
-    /// `[cells - local, rank]`
+    /// `[cells - local, rank]` in panels: `K = rank`.
     pub fc3: WeightId,
     /// `[mixtures * (cells + 1)]`, mixtures in packed order.
     pub bias: WeightId,
+    /// Whether it is folded into the warehouse.
+    pub is_folded: bool,
 }
 
 /// Training-time blending: `alpha = (1 - t) * alpha + t * beta`.
@@ -255,29 +327,6 @@ pub struct Temperature {
     pub t: f32,
     /// For each mixture, in packed order, the one column of `beta` that is 1 (`cells` is the null cell).
     pub beta: List<u32>,
-}
-
-/// Mixing: `kernel[i, :] = sum_j alpha[i, j] * warehouse[j, :]`.
-///
-/// The layer's mixtures are in *packed order*, `[O, S, I]` (output, spatial and input cell groups), where the method's own
-/// order is `[S, O, I]`; a cell is stored `[cell_spatial..., cell_in, cell_out]`. So the product `[mixtures, cell]`, as
-/// written, is the convolution's kernel in [`KernelLayout::Blocks`] with `rows = cell_out`: nothing is permuted at run
-/// time. Its columns are `[S, I, cell_spatial, cell_in]`, which is a [`Conv`] with `channel_block = C_in / groups` where
-/// `cell_spatial` is 1, and with `channel_block = cell_in` where `S` is 1.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Mix {
-    /// `alpha`, `[mixtures, cells]`.
-    pub attention: BufferId,
-    /// `[cells, cell]`, layout [`Cells`](crate::Layout::Cells).
-    pub warehouse: WeightId,
-    /// `[mixtures, cell]`
-    pub output: BufferId,
-    /// `m`
-    pub mixtures: usize,
-    /// `n`
-    pub cells: usize,
-    /// Elements of one cell.
-    pub cell: usize,
 }
 
 /// Which value a window yields.
@@ -291,14 +340,14 @@ pub enum PoolKind {
     AverageInside,
 }
 
-/// Pooling of `[channels, input...]` to `[channels, output...]`.
+/// Pooling of `[input..., channels]` to `[output..., channels]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Pool {
     /// Maximum or average.
     pub kind: PoolKind,
-    /// `[channels, input...]`
+    /// `[input..., channels]`
     pub input: BufferId,
-    /// `[channels, output...]`
+    /// `[output..., channels]`
     pub output: BufferId,
     /// Channels.
     pub channels: usize,
@@ -318,7 +367,7 @@ pub struct Pool {
 /// an activation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LayerNorm {
-    /// `[channels, positions]`, or `[positions, channels]` with `channels_last`.
+    /// `[positions, channels]`
     pub input: BufferId,
     /// As the input; it may be the input's own buffer.
     pub output: BufferId,
@@ -326,8 +375,6 @@ pub struct LayerNorm {
     pub channels: usize,
     /// Positions.
     pub positions: usize,
-    /// Order of channels and positions.
-    pub channels_last: bool,
     /// `[channels]`
     pub weight: WeightId,
     /// `[channels]`
@@ -341,7 +388,7 @@ pub struct LayerNorm {
 /// An epilogue on its own: batch norm, per-channel scale, addition or activation that nothing could absorb.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Map {
-    /// `[channels, positions]`, or `[positions, channels]` with `channels_last`.
+    /// `[positions, channels]`
     pub input: BufferId,
     /// As the input; it may be the input's own buffer.
     pub output: BufferId,
@@ -349,8 +396,6 @@ pub struct Map {
     pub channels: usize,
     /// Positions.
     pub positions: usize,
-    /// Order of channels and positions.
-    pub channels_last: bool,
     /// What is done.
     pub epilogue: Epilogue,
 }
@@ -358,7 +403,7 @@ pub struct Map {
 /// One part of a concatenation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ConcatPart {
-    /// `[channels, positions]`, or `[positions, channels]` with `channels_last`.
+    /// `[positions, channels]`
     pub buffer: BufferId,
     /// Channels.
     pub channels: usize,
@@ -369,20 +414,18 @@ pub struct ConcatPart {
 pub struct Concat {
     /// The parts, in order.
     pub inputs: List<ConcatPart>,
-    /// `[sum of channels, positions]`, or `[positions, sum of channels]` with `channels_last`.
+    /// `[positions, sum of channels]`
     pub output: BufferId,
     /// Positions.
     pub positions: usize,
-    /// Order of channels and positions.
-    pub channels_last: bool,
 }
 
 /// Nearest-neighbour upsampling by whole factors: output position `p` takes input position `p / factor`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Upsample {
-    /// `[channels, input...]`
+    /// `[input..., channels]`
     pub input: BufferId,
-    /// `[channels, input * factor...]`
+    /// `[input * factor..., channels]`
     pub output: BufferId,
     /// Channels.
     pub channels: usize,

@@ -7,16 +7,19 @@
 //! - every port has as many values as its buffer;
 //! - every id in a step is in the tables, and every operand has exactly the elements that the step's sizes ask for;
 //! - no size is 0, and no product or sum of sizes overflows;
-//! - channels divide into groups, blocks and multiples as the step says;
+//! - channels divide into groups, blocks and cells as the step says, and a mixture's cells make up exactly the kernel;
+//! - packed weights have all the elements of their panels, the zeros in the last of a block included;
 //! - a convolution's windows lie inside the padded input, and a pool's windows meet the input;
-//! - a step's output shares no element with what the step reads, except where the operation may run in place: then they
-//!   are the same place.
+//! - what a step writes shares no element with what the step reads, except where the operation may run in place: then they
+//!   are the same place. A convolution's average shares nothing with any other operand.
+
+mod attention;
+mod conv;
 
 use crate::Error;
 use crate::program::{
-    ALIGNMENT, Attention, AttentionNorm, Basis, Buffer, BufferId, Concat, Conv, Epilogue, FORMAT_VERSION, GatherRows,
-    GlobalAverage, Kernel, KernelLayout, LayerNorm, Linear, Map, Mix, Op, Operand, Pool, Port, Program, Step,
-    Temperature, Upsample, Weight, WeightId,
+    ALIGNMENT, Buffer, BufferId, Concat, Epilogue, Export, FORMAT_VERSION, GatherRows, GlobalAverage, Import,
+    LayerNorm, Map, Op, PANEL, Pool, Port, Program, Step, Upsample, Weight, WeightId,
 };
 
 /// Checks everything that this module's head lists.
@@ -85,6 +88,12 @@ fn volume(what: &str, sizes: &[usize]) -> Result<usize> {
     product(sizes).ok_or_else(|| format!("{what} is too large: {sizes:?}"))
 }
 
+/// Elements of a matrix of one block of `columns` in panels of [`PANEL`], `depth` rows each.
+fn panels(what: &str, columns: usize, depth: usize) -> Result<usize> {
+    product(&[columns.div_ceil(PANEL), depth, PANEL])
+        .ok_or_else(|| format!("{what} is too large: [{columns}, {depth}]"))
+}
+
 fn divides(what: &str, part: usize, whole: usize) -> Result<()> {
     if whole.is_multiple_of(part) { Ok(()) } else { Err(format!("{what}: {part} does not divide {whole}")) }
 }
@@ -98,11 +107,11 @@ struct Check<'p> {
 impl<'p> Check<'p> {
     fn step(self, step: &Step) -> Result<()> {
         match &step.op {
+            Op::Import(op) => self.import(op),
+            Op::Export(op) => self.export(op),
             Op::Conv(op) => self.conv(op),
-            Op::Linear(op) => self.linear(op),
             Op::GlobalAverage(op) => self.global_average(op),
             Op::Attention(op) => self.attention(op),
-            Op::Mix(op) => self.mix(op),
             Op::Pool(op) => self.pool(op),
             Op::LayerNorm(op) => self.layer_norm(op),
             Op::Map(op) => self.map(op),
@@ -153,20 +162,6 @@ impl<'p> Check<'p> {
         Ok(())
     }
 
-    fn kernel(self, kernel: &Kernel, channels: usize, elements: usize, output: &Buffer) -> Result<()> {
-        match kernel.data {
-            Operand::Weight(id) => self.weight_of("kernel", id, elements)?,
-            Operand::Buffer(id) => self.apart("kernel", id, elements, output)?,
-        }
-        match kernel.layout {
-            KernelLayout::Rows => Ok(()),
-            KernelLayout::Blocks { rows } => {
-                volume("a block of the kernel", &[rows])?;
-                divides("blocks of output channels", rows, channels)
-            }
-        }
-    }
-
     fn epilogue(self, epilogue: &Epilogue, channels: usize, output: &Buffer) -> Result<()> {
         for (what, id) in [("scale", epilogue.scale), ("shift", epilogue.shift)] {
             if let Some(id) = id {
@@ -176,92 +171,27 @@ impl<'p> Check<'p> {
         epilogue.add.map_or(Ok(()), |id| self.apart_or_same("addend", id, output.length, output))
     }
 
-    fn conv(self, op: &Conv) -> Result<()> {
-        let [depth, height, width] = op.output_size;
-        let output = volume("output", &[op.out_channels, depth, height, width])?;
-        let output = self.buffer_of("output", op.output, output)?;
-        let [depth, height, width] = op.input_size;
-        self.apart("input", op.input, volume("input", &[op.in_channels, depth, height, width])?, output)?;
-        volume("the group count", &[op.groups])?;
-        divides("input channels in groups", op.groups, op.in_channels)?;
-        divides("output channels in groups", op.groups, op.out_channels)?;
-        let group = op.in_channels / op.groups;
-        volume("the channel block", &[op.channel_block])?;
-        divides("input channels of a group in blocks", op.channel_block, group)?;
-        let [depth, height, width] = op.kernel_size;
-        let elements = volume("kernel", &[op.out_channels, group, depth, height, width])?;
-        self.kernel(&op.kernel, op.out_channels, elements, output)?;
-        volume("stride", &op.stride)?;
-        volume("dilation", &op.dilation)?;
-        for dimension in 0..3 {
-            let expected = conv_output(op, dimension);
-            if expected != Some(op.output_size[dimension]) {
-                let found = op.output_size[dimension];
-                let expected = expected.map_or("no output".to_owned(), |expected| format!("an output of {expected}"));
-                return Err(format!("dimension {dimension}: the windows give {expected}, not {found}"));
-            }
+    fn import(self, op: &Import) -> Result<()> {
+        let mut size = [op.channels, 0, 0, 0];
+        for (dimension, size) in size[1..].iter_mut().enumerate() {
+            let padded =
+                op.padding[dimension].checked_mul(2).and_then(|both| both.checked_add(op.input_size[dimension]));
+            *size = padded.ok_or_else(|| format!("dimension {dimension}: too much padding"))?;
         }
-        self.epilogue(&op.epilogue, op.out_channels, output)
+        let output = self.buffer_of("output", op.output, volume("output", &size)?)?;
+        let [depth, height, width] = op.input_size;
+        self.apart("input", op.input, volume("input", &[op.channels, depth, height, width])?, output)
     }
 
-    fn linear(self, op: &Linear) -> Result<()> {
-        let output = volume("output", &[op.out_channels, op.positions])?;
-        let output = self.buffer_of("output", op.output, output)?;
-        self.apart("input", op.input, volume("input", &[op.in_channels, op.positions])?, output)?;
-        let elements = volume("kernel", &[op.out_channels, op.in_channels])?;
-        self.kernel(&op.kernel, op.out_channels, elements, output)?;
-        self.epilogue(&op.epilogue, op.out_channels, output)
+    fn export(self, op: &Export) -> Result<()> {
+        let elements = volume("output", &[op.channels, op.positions])?;
+        let output = self.buffer_of("output", op.output, elements)?;
+        self.apart("input", op.input, elements, output)
     }
 
     fn global_average(self, op: &GlobalAverage) -> Result<()> {
         let output = self.buffer_of("output", op.output, volume("output", &[op.channels])?)?;
         self.apart("input", op.input, volume("input", &[op.channels, op.positions])?, output)
-    }
-
-    fn attention(self, op: &Attention) -> Result<()> {
-        let output = self.buffer_of("output", op.output, volume("output", &[op.mixtures, op.cells])?)?;
-        self.apart("average", op.average, volume("average", &[op.channels])?, output)?;
-        self.weight_of("fc1", op.fc1, volume("fc1", &[op.hidden, op.channels])?)?;
-        if let Some(bias) = op.fc1_bias {
-            self.weight_of("bias of fc1", bias, op.hidden)?;
-        }
-        let (scale, shift) = match op.norm {
-            AttentionNorm::Batch { scale, shift } => (scale, shift),
-            AttentionNorm::Layer { weight, bias, epsilon: _ } => (weight, bias),
-        };
-        self.weight_of("scale of the norm", scale, op.hidden)?;
-        self.weight_of("shift of the norm", shift, op.hidden)?;
-        let logits = op.cells.checked_add(1).ok_or("too many cells")?;
-        let logits = volume("logits", &[op.mixtures, logits])?;
-        let rows = op.basis.as_ref().map_or(Some(op.cells), |basis| basis.local.checked_add(basis.rank));
-        let rows = rows.and_then(|rows| rows.checked_add(1)).ok_or("too many rows of fc2")?;
-        self.weight_of("fc2", op.fc2, volume("fc2", &[op.mixtures, rows, op.hidden])?)?;
-        if let Some(basis) = &op.basis {
-            self.basis(op, basis, logits)?;
-        } else if let Some(bias) = op.fc2_bias {
-            self.weight_of("bias of fc2", bias, logits)?;
-        }
-        op.temperature.as_ref().map_or(Ok(()), |temperature| check_temperature(op, temperature))
-    }
-
-    fn basis(self, op: &Attention, basis: &Basis, logits: usize) -> Result<()> {
-        if op.fc2_bias.is_some() {
-            return Err("fc2 has a bias beside a basis".to_owned());
-        }
-        if basis.local.checked_add(basis.start_cell).is_none_or(|end| end > op.cells) {
-            let Basis { local, start_cell, .. } = basis;
-            return Err(format!("{local} local cells from {start_cell} exceed the {} cells", op.cells));
-        }
-        volume("the rank of the basis", &[basis.rank])?;
-        let others = product(&[op.cells - basis.local, basis.rank]).ok_or("fc3 is too large")?;
-        self.weight_of("fc3", basis.fc3, others)?;
-        self.weight_of("bias of the basis", basis.bias, logits)
-    }
-
-    fn mix(self, op: &Mix) -> Result<()> {
-        let output = self.buffer_of("output", op.output, volume("output", &[op.mixtures, op.cell])?)?;
-        self.apart("attention", op.attention, volume("attention", &[op.mixtures, op.cells])?, output)?;
-        self.weight_of("warehouse", op.warehouse, volume("warehouse", &[op.cells, op.cell])?)
     }
 
     fn pool(self, op: &Pool) -> Result<()> {
@@ -331,24 +261,4 @@ impl<'p> Check<'p> {
 /// Whether two buffers have an element in common.
 fn overlap(a: &Buffer, b: &Buffer) -> bool {
     a.offset < b.offset + b.length && b.offset < a.offset + a.length
-}
-
-/// `(input + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1`, where that makes sense.
-fn conv_output(op: &Conv, dimension: usize) -> Option<usize> {
-    let padded = op.padding[dimension].checked_mul(2)?.checked_add(op.input_size[dimension])?;
-    let reach = op.dilation[dimension].checked_mul(op.kernel_size[dimension] - 1)?.checked_add(1)?;
-    Some(padded.checked_sub(reach)? / op.stride[dimension] + 1)
-}
-
-fn check_temperature(op: &Attention, temperature: &Temperature) -> Result<()> {
-    if !(0.0..=1.0).contains(&temperature.t) {
-        return Err(format!("temperature {} is not between 0 and 1", temperature.t));
-    }
-    if temperature.beta.len() != op.mixtures {
-        return Err(format!("beta has {} entries for {} mixtures", temperature.beta.len(), op.mixtures));
-    }
-    match temperature.beta.iter().find(|&&cell| usize::try_from(cell).is_ok_and(|cell| cell > op.cells)) {
-        Some(cell) => Err(format!("beta names cell {cell} of {} and the null cell", op.cells)),
-        None => Ok(()),
-    }
 }

@@ -1,243 +1,91 @@
-//! Convolution in which every group has one input channel: too thin for a product, so done directly.
-//!
-//! A plane's rows are first copied with their padding, a band at a time, so that the inner loop has no borders to mind:
-//! for a few rows and a vector of columns it adds up all taps in registers. With a stride, each copied row is sorted into
-//! its phases, so that neighbouring outputs always read neighbouring values.
+//! Convolution in which every channel is a group: lanes are channels, and each tap is one multiplication.
 
-use crate::program::{Conv, KernelLayout};
+#![expect(unsafe_code, reason = "pieces of a map are rectangles, which several threads write")]
 
-use super::epilogue::{Finish, store};
+use std::sync::PoisonError;
+
+use crate::program::{Conv, Source};
+
+use super::conv::mix_by_all;
+use super::machine::{Machine, Shared};
+use super::micro::{Depthwise, Finish, ROWS};
+use super::mix::Mixer;
 use super::operands::Operands;
-use super::simd::{self, Loop, multiply_add};
-use super::threads::{Threads, grow};
-use super::windows::inside;
+use super::threads::grow;
+use super::windows::Windows;
 
-/// Elements of a band; it should stay in the second-level cache.
-const BAND: usize = 1 << 16;
-/// Output rows whose sums are in registers at a time.
-const ROWS: usize = 4;
-/// Most output columns whose sums are in registers at a time.
-const LANES: usize = 16;
+/// Multiply-adds of a task, at least.
+const TASK: usize = 1 << 19;
+/// Tiles of positions whose windows are kept at a time, at most.
+const TILES: usize = 16;
 
-/// Runs a [`Conv`] with as many groups as input channels; the epilogue's addend may be the output's own buffer.
-pub(super) fn run(op: &Conv, operands: &Operands<'_>, output: &mut [f32], threads: &Threads) {
-    let input = operands.input(op.input);
-    let finish = operands.finish(&op.epilogue);
-    let plane = op.input_size.iter().product::<usize>();
-    let positions = op.output_size.iter().product::<usize>();
-    let taps = op.kernel_size.iter().product::<usize>();
-    let multiplier = op.out_channels / op.in_channels;
-    let bands = Bands::new(op);
-    let planes = output.chunks_exact_mut(positions).enumerate().collect();
-    threads.each(planes, |(index, output), scratch| {
-        let (sample, channel) = (index / op.out_channels, index % op.out_channels);
-        let from = (sample * op.in_channels + channel / multiplier) * plane;
-        let input = &input[from..from + plane];
-        let kernel = operands.kernel(&op.kernel, sample);
-        let weights = &mut scratch.few;
-        weights.clear();
-        match op.kernel.layout {
-            KernelLayout::Rows => weights.extend_from_slice(&kernel[channel * taps..(channel + 1) * taps]),
-            KernelLayout::Blocks { rows } => {
-                let block = &kernel[channel / rows * rows * taps..][..rows * taps];
-                weights.extend(block.chunks_exact(rows).map(|values| values[channel % rows]));
-            }
+/// Runs a depthwise [`Conv`]; the epilogue's addend may be the output's own buffer.
+pub(super) fn run(op: &Conv, operands: &Operands<'_>, output: &mut [f32], machine: &Machine) {
+    match &op.kernel.source {
+        Source::Weight(id) => convolve(op, operands, (operands.weight(*id), 0), output, machine),
+        Source::Mixed(mixing) => {
+            let mixer = Mixer::new(op, mixing, operands, machine.micro);
+            let elements = op.kernel.panels(op.out_channels) * mixer.panel_elements();
+            let batch = operands.batch();
+            let mut kernels = machine.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+            let space = grow(&mut kernels, batch * elements);
+            mix_by_all(&mixer, 0..batch, machine, space);
+            convolve(op, operands, (space, elements), output, machine);
         }
-        let plane = Plane { op, input, weights, finish, channel, start: index * positions };
-        match &bands {
-            Some(bands) => plane.in_bands(bands, output, grow(&mut scratch.right, BAND)),
-            None => plane.by_rows(output),
+    }
+}
+
+/// Convolves with packed kernels, so many elements apart from sample to sample.
+fn convolve(op: &Conv, operands: &Operands<'_>, kernels: (&[f32], usize), output: &mut [f32], machine: &Machine) {
+    let (kernels, apart) = kernels;
+    let windows = Windows::new(op, operands.input(op.input), machine.zeros());
+    let operators = operands.finish(&op.epilogue);
+    let channels = op.out_channels;
+    let (taps, width, block) = (op.depth(), op.kernel.width, op.kernel.block);
+    let positions: usize = op.output_size.iter().product();
+    let tiles = positions.div_ceil(ROWS);
+    let size = positions.div_ceil(tiles.max(1));
+    // A task takes whole lines, as near as tiles allow, whose inputs overlap.
+    let tile_work = size * taps * channels;
+    let task = (TASK / tile_work.max(1)).clamp(1, TILES);
+    let mut tasks = Vec::with_capacity(operands.batch() * tiles.div_ceil(task));
+    for sample in 0..operands.batch() {
+        tasks.extend((0..tiles).step_by(task).map(|first| (sample, first..tiles.min(first + task))));
+    }
+    let output = Shared::new(output);
+    let offsets: [usize; ROWS] = std::array::from_fn(|row| row * channels);
+    machine.threads.each(tasks, |(sample, tiles), scratch| {
+        let kernel = &kernels[sample * apart..];
+        let places = scratch.windows.grow(tiles.len() * taps);
+        let count = |tile: usize| size.min(positions - tile * size);
+        for (tile, places) in tiles.clone().zip(places.chunks_exact_mut(taps)) {
+            windows.point(sample * positions + tile * size, count(tile), 0, places);
+        }
+        for panel in 0..op.kernel.panels(channels) {
+            let in_block = block.div_ceil(width);
+            let (of_block, of_panel) = (panel / in_block, panel % in_block);
+            let channel = of_block * block + of_panel * width;
+            let lanes = width.min(block - of_panel * width);
+            let finish = operators.pointers(channel, output);
+            for (tile, places) in tiles.clone().zip(places.chunks_exact(taps)) {
+                let at = (sample * positions + tile * size) * channels;
+                let add = if finish.add.is_null() { finish.add } else { finish.add.wrapping_add(at) };
+                let call = Depthwise {
+                    rows: places,
+                    shift: channel,
+                    count: count(tile),
+                    kernel: kernel[panel * taps * width..][..taps * width].as_ptr(),
+                    width,
+                    lanes,
+                    output: output.at(at + channel),
+                    offsets: &offsets,
+                    finish: Finish { add, ..finish },
+                };
+                // SAFETY: windows point to all channels of a position of the input, or to as many zeros; the panel has `width`
+                // lanes for each tap, of which `lanes` from `channel` on exist; the results are a rectangle of the output that
+                // no other task has; `finish` has these channels, and the addend is as large as the output.
+                unsafe { machine.micro.depthwise(&call) };
+            }
         }
     });
-}
-
-/// One channel of one sample.
-struct Plane<'a> {
-    op: &'a Conv,
-    input: &'a [f32],
-    /// A value for each tap.
-    weights: &'a [f32],
-    finish: Finish<'a>,
-    /// The output channel.
-    channel: usize,
-    /// First element of the channel in the output.
-    start: usize,
-}
-
-impl Plane<'_> {
-    /// For planes without depth.
-    fn in_bands(&self, bands: &Bands, output: &mut [f32], band: &mut [f32]) {
-        let [_, height, width] = self.op.output_size;
-        for first in (0..height).step_by(bands.rows) {
-            let rows = bands.rows.min(height - first);
-            bands.fill(self.op, self.input, first, band);
-            for row in (0..rows).step_by(ROWS) {
-                let mut column = 0;
-                while column < width {
-                    let from = &band[row * bands.step + column..];
-                    let (offsets, weights, step) = (&bands.offsets, self.weights, bands.step);
-                    let mut sums = [[0.0; LANES]; ROWS];
-                    let lanes = if width - column > LANES / 2 {
-                        sums = simd::run(Taps::<LANES> { from, offsets, weights, step });
-                        LANES
-                    } else {
-                        let half = simd::run(Taps::<{ LANES / 2 }> { from, offsets, weights, step });
-                        sums.iter_mut().zip(half).for_each(|(sums, half)| sums[..LANES / 2].copy_from_slice(&half));
-                        LANES / 2
-                    };
-                    let lanes = lanes.min(width - column);
-                    for (sums, row) in sums.iter().zip(first + row..first + rows) {
-                        self.store(row * width + column, &sums[..lanes], output);
-                    }
-                    column += lanes;
-                }
-            }
-        }
-    }
-
-    /// For planes with depth, and rows too long for a band.
-    fn by_rows(&self, output: &mut [f32]) {
-        let width = self.op.output_size[2];
-        for row in 0..output.len() / width {
-            for first in (0..width).step_by(LANES) {
-                let mut sums = [0.0; LANES];
-                let sums = &mut sums[..LANES.min(width - first)];
-                self.add_row(row, first, sums);
-                self.store(row * width + first, sums, output);
-            }
-        }
-    }
-
-    fn store(&self, at: usize, sums: &[f32], output: &mut [f32]) {
-        let output = &mut output[at..at + sums.len()];
-        let add = self.finish.add.part(self.start + at, sums.len());
-        store(output, Some(sums), self.finish.one(self.channel), add, self.finish.activation);
-    }
-
-    /// Adds all taps to the sums of positions `first ..` of an output row (counted through depth and height).
-    fn add_row(&self, row: usize, first: usize, sums: &mut [f32]) {
-        let op = self.op;
-        let [depth, height, width] = op.input_size;
-        let [_, kernel_height, kernel_width] = op.kernel_size;
-        let origin = [row / op.output_size[1] * op.stride[0], row % op.output_size[1] * op.stride[1]];
-        let (stride, padding) = (op.stride[2], op.padding[2]);
-        for (line, weights) in self.weights.chunks_exact(kernel_width).enumerate() {
-            let (z, y) = (line / kernel_height * op.dilation[0], line % kernel_height * op.dilation[1]);
-            let z = (origin[0] + z).checked_sub(op.padding[0]).filter(|&z| z < depth);
-            let y = (origin[1] + y).checked_sub(op.padding[1]).filter(|&y| y < height);
-            let (Some(z), Some(y)) = (z, y) else { continue };
-            let values = &self.input[(z * height + y) * width..][..width];
-            for (tap, &weight) in weights.iter().enumerate() {
-                // Position i of the sums sees the input at i * stride + shift - padding.
-                let shift = first * stride + tap * op.dilation[2];
-                let inside = inside(width, padding, shift, stride, sums.len());
-                if inside.is_empty() {
-                    continue;
-                }
-                let values = values[inside.start * stride + shift - padding..].iter().step_by(stride);
-                sums[inside].iter_mut().zip(values).for_each(|(sum, &value)| *sum += weight * value);
-            }
-        }
-    }
-}
-
-/// How planes are cut into bands of rows.
-struct Bands {
-    /// Output rows of a band.
-    rows: usize,
-    /// Values of one phase of an input row.
-    phase: usize,
-    /// Values of an input row, all its phases.
-    row: usize,
-    /// Values from what an output row sees to what the next one sees.
-    step: usize,
-    /// Input rows of a band.
-    input_rows: usize,
-    /// Where each tap's value is, seen from the first tap of an output in the first column.
-    offsets: Vec<usize>,
-}
-
-impl Bands {
-    /// `None` for planes that bands do not suit.
-    fn new(op: &Conv) -> Option<Self> {
-        let [depth, height, width] = op.output_size;
-        let [_, kernel_height, kernel_width] = op.kernel_size;
-        let [_, row_dilation, dilation] = op.dilation;
-        let [_, row_stride, stride] = op.stride;
-        if depth * op.input_size[0] != 1 || op.kernel_size[0] != 1 || op.padding[0] != 0 {
-            return None;
-        }
-        let phase = width.next_multiple_of(LANES / 2).checked_add((kernel_width - 1) * dilation / stride)?;
-        let row = phase.checked_mul(stride).filter(|&row| row <= BAND)?;
-        let step = row.checked_mul(row_stride)?;
-        // Of `rows` output rows, the last sees the input from `(rows - 1) * row_stride` for the kernel's whole reach.
-        let others = (BAND / row).checked_sub((kernel_height - 1) * row_dilation + 1)? / row_stride;
-        let rows = ((others + 1) / ROWS * ROWS).min(height.next_multiple_of(ROWS));
-        let input_rows = rows.checked_sub(1)? * row_stride + (kernel_height - 1) * row_dilation + 1;
-        let place = |tap: usize| {
-            let shift = tap % kernel_width * dilation;
-            tap / kernel_width * row_dilation * row + shift % stride * phase + shift / stride
-        };
-        let offsets = (0..kernel_height * kernel_width).map(place).collect();
-        Some(Self { rows, phase, row, step, input_rows, offsets })
-    }
-
-    /// Copies what output rows `first ..` see.
-    fn fill(&self, op: &Conv, input: &[f32], first: usize, band: &mut [f32]) {
-        let [_, height, width] = op.input_size;
-        let (stride, padding) = (op.stride[2], op.padding[2]);
-        for (index, row) in band.chunks_exact_mut(self.row).take(self.input_rows).enumerate() {
-            let y = (first * op.stride[1] + index).checked_sub(op.padding[1]).filter(|&y| y < height);
-            let Some(y) = y else {
-                row.fill(0.0);
-                continue;
-            };
-            let values = &input[y * width..(y + 1) * width];
-            for (shift, phase) in row.chunks_exact_mut(self.phase).enumerate() {
-                let inside = inside(width, padding, shift, stride, phase.len());
-                if inside.is_empty() {
-                    phase.fill(0.0);
-                    continue;
-                }
-                phase[..inside.start].fill(0.0);
-                phase[inside.end..].fill(0.0);
-                let values = &values[inside.start * stride + shift - padding..];
-                let phase = &mut phase[inside];
-                if stride == 1 {
-                    phase.copy_from_slice(&values[..phase.len()]);
-                } else {
-                    phase.iter_mut().zip(values.iter().step_by(stride)).for_each(|(slot, &value)| *slot = value);
-                }
-            }
-        }
-    }
-}
-
-/// The innermost loop: the sums of a few output rows at `N` columns.
-struct Taps<'a, const N: usize> {
-    /// The band from the first tap of the first sum.
-    from: &'a [f32],
-    offsets: &'a [usize],
-    weights: &'a [f32],
-    /// From one output row to the next.
-    step: usize,
-}
-
-impl<const N: usize> Loop for Taps<'_, N> {
-    type Output = [[f32; N]; ROWS];
-
-    #[inline(always)]
-    fn run<const FUSED: bool>(self) -> Self::Output {
-        let mut sums = [[0.0_f32; N]; ROWS];
-        for (&offset, &weight) in self.offsets.iter().zip(self.weights) {
-            for (row, sums) in sums.iter_mut().enumerate() {
-                if let Some(values) = self.from[offset + row * self.step..].first_chunk::<N>() {
-                    for (sum, &value) in sums.iter_mut().zip(values) {
-                        *sum = multiply_add::<FUSED>(weight, value, *sum);
-                    }
-                }
-            }
-        }
-        sums
-    }
 }

@@ -3,6 +3,8 @@
 use crate::program::Activation;
 
 use super::activation::activate;
+use super::machine::Shared;
+use super::micro;
 
 /// The buffer that is added to a result.
 #[derive(Clone, Copy)]
@@ -40,46 +42,38 @@ pub(super) struct Finish<'a> {
 }
 
 impl<'a> Finish<'a> {
-    /// Nothing but storing.
-    pub(super) const NONE: Self =
-        Self { scale: None, shift: None, add: Add::Nothing, activation: Activation::Identity };
-
-    /// The operands of one part of the output: `length` elements from `start`, whose channels are `count` from `channel`.
-    pub(super) fn part(self, start: usize, length: usize, channel: usize, count: usize) -> Self {
-        let channels = |data: &'a [f32]| &data[channel..channel + count];
-        Self {
-            scale: self.scale.map(channels),
-            shift: self.shift.map(channels),
-            add: self.add.part(start, length),
+    /// The operands from a channel on, for a micro-kernel; `output` is what the addend may be.
+    pub(super) fn pointers(&self, channel: usize, output: Shared) -> micro::Finish {
+        let from = |data: Option<&[f32]>| data.map_or(std::ptr::null(), |data| data[channel..].as_ptr());
+        micro::Finish {
+            scale: from(self.scale),
+            shift: from(self.shift),
+            add: match self.add {
+                Add::Nothing => std::ptr::null(),
+                Add::Own => output.at(channel),
+                Add::Other(data) => data.as_ptr().wrapping_add(channel),
+            },
             activation: self.activation,
+            sums: std::ptr::null_mut(),
         }
-    }
-
-    /// Scale and shift for a run of values of one channel.
-    pub(super) fn one(&self, channel: usize) -> Factors<'a> {
-        Factors::One(self.scale.map_or(1.0, |scale| scale[channel]), self.shift.map_or(0.0, |shift| shift[channel]))
     }
 
     /// Scale and shift for a run of values, each of the next channel.
     pub(super) fn each(&self, first: usize, count: usize) -> Factors<'a> {
         let channels = |data: &'a [f32]| &data[first..first + count];
-        Factors::Each(self.scale.map(channels), self.shift.map(channels))
+        Factors(self.scale.map(channels), self.shift.map(channels))
     }
 }
 
-/// Scale and shift of a run of values.
+/// Scale and shift of a run of values: one for each value, where there are any.
 #[derive(Clone, Copy)]
-pub(super) enum Factors<'a> {
-    /// The same for all.
-    One(f32, f32),
-    /// One for each value, where there are any.
-    Each(Option<&'a [f32]>, Option<&'a [f32]>),
-}
+pub(super) struct Factors<'a>(Option<&'a [f32]>, Option<&'a [f32]>);
 
 /// Values that are finished at a time.
 const CHUNK: usize = 64;
 
 /// Finishes and stores a run of results; without any, what the output holds is taken for them.
+#[inline(always)]
 pub(super) fn store(
     output: &mut [f32],
     results: Option<&[f32]>,
@@ -92,16 +86,12 @@ pub(super) fn store(
         let mut values = [0.0; CHUNK];
         let values = &mut values[..output.len()];
         values.copy_from_slice(results.map_or(&*output, |results| &results[part.clone()]));
-        match factors {
-            Factors::One(scale, shift) => values.iter_mut().for_each(|value| *value = scale * *value + shift),
-            Factors::Each(scale, shift) => {
-                if let Some(scale) = scale {
-                    values.iter_mut().zip(&scale[part.clone()]).for_each(|(value, scale)| *value *= scale);
-                }
-                if let Some(shift) = shift {
-                    values.iter_mut().zip(&shift[part.clone()]).for_each(|(value, shift)| *value += shift);
-                }
-            }
+        let Factors(scale, shift) = factors;
+        if let Some(scale) = scale {
+            values.iter_mut().zip(&scale[part.clone()]).for_each(|(value, scale)| *value *= scale);
+        }
+        if let Some(shift) = shift {
+            values.iter_mut().zip(&shift[part.clone()]).for_each(|(value, shift)| *value += shift);
         }
         match add {
             Add::Nothing => {}

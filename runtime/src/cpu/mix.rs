@@ -1,95 +1,165 @@
-//! Mixing of a warehouse's cells into kernels.
+//! Mixing of a warehouse's cells into packed kernels.
+//!
+//! For one panel of a cell and one of its rows, what all mixtures of all samples are mixed of stands together in the warehouse:
+//! a matrix `[cells, width]`, which is what a micro-kernel takes for a panel. The rows are the attentions as they lie, and each
+//! result is a row of some panel of some sample's kernel.
 
-use crate::program::{KernelLayout, Mix};
+#![expect(unsafe_code, reason = "results are rows of many panels, and several threads write them")]
 
-use super::epilogue::Finish;
-use super::gemm::{self, Channels, Product, Right};
+use std::ops::Range;
+
+use crate::program::{Conv, Mixing};
+
+use super::machine::Shared;
+use super::micro::{Constants, Finish, Micro, Product, ROWS, Rows, prefetch};
 use super::operands::Operands;
-use super::pack::Matrix;
-use super::simd::{self, Loop, multiply_add};
-use super::threads::{Threads, grow};
-use super::tile::Tile;
+use super::threads::Scratch;
 
-/// Mixtures, of all samples, up to which a warehouse is read as it lies: packing it would cost more than multiplying.
-const FEW: usize = 16;
-/// Columns of a cell that a task mixes at a time; their sums for a few mixtures stay in the first-level cache.
-const COLUMNS: usize = 512;
-/// Cells that are added in one pass over the sums.
-const CELLS: usize = 4;
-/// Values that are mixed in registers.
-const LANES: usize = 16;
+/// Elements of the warehouse that all mixtures are multiplied by before the next: two thirds of a first-level cache.
+const BLOCK: usize = 8192;
 
-/// Runs a [`Mix`]: one product for all samples, since they all mix the same cells.
-pub(super) fn run(op: &Mix, operands: &Operands<'_>, output: &mut [f32], threads: &Threads) {
-    let (attention, warehouse) = (operands.input(op.attention), operands.weight(op.warehouse));
-    let tile = Tile::new(output, op.cell);
-    if tile.rows() <= FEW {
-        let tasks = tile.grid(FEW, COLUMNS);
-        return threads.each(tasks, |(_, column, tile), scratch| {
-            let sums = grow(&mut scratch.right, FEW * COLUMNS).as_chunks_mut::<COLUMNS>().0;
-            simd::run(Stream { attention, warehouse, op, column, tile, sums });
-        });
-    }
-    let left = Matrix { data: attention, layout: KernelLayout::Rows, depth: op.cells, first_row: 0 };
-    let right = Right::Plain { data: warehouse, stride: op.cell };
-    let product = Product { left, right, finish: Finish::NONE, channels: Channels::Rows, columns: op.cell };
-    gemm::run(vec![(product, tile)], threads);
-}
-
-/// Mixes a strip of columns for all mixtures, a few cells at a time.
-struct Stream<'a, 't> {
+/// The mixing of one layer.
+#[derive(Clone, Copy)]
+pub(super) struct Mixer<'a> {
+    mixing: &'a Mixing,
+    micro: Micro,
+    /// `[samples, mixtures, pitch]`
     attention: &'a [f32],
     warehouse: &'a [f32],
-    op: &'a Mix,
-    /// First column of the strip.
-    column: usize,
-    tile: Tile<'t>,
-    /// The strip's sums, `[mixtures, COLUMNS]`: rows of the output itself would compete for the same lines of the cache.
-    sums: &'a mut [[f32; COLUMNS]],
+    constants: Option<&'a [f32]>,
+    /// Columns of a panel.
+    width: usize,
+    /// Input channels of a group: rows of the kernel at one position.
+    channels: usize,
+    /// Panels of a cell.
+    panels: usize,
+    /// Rows of the kernel.
+    depth: usize,
 }
 
-impl Loop for Stream<'_, '_> {
-    type Output = ();
+impl<'a> Mixer<'a> {
+    pub(super) fn new(op: &Conv, mixing: &'a Mixing, operands: &Operands<'a>, micro: Micro) -> Self {
+        Self {
+            mixing,
+            micro,
+            attention: operands.input(mixing.attention),
+            warehouse: operands.weight(mixing.warehouse),
+            constants: mixing.constants.map(|id| operands.weight(id)),
+            width: op.kernel.width,
+            channels: op.in_channels / op.groups,
+            panels: op.kernel.panels(mixing.cell_out),
+            depth: op.depth(),
+        }
+    }
 
-    #[inline(always)]
-    fn run<const FUSED: bool>(self) {
-        let Self { attention, warehouse, op, column, mut tile, sums } = self;
-        let width = tile.columns();
-        let sums = &mut sums[..tile.rows()];
-        sums.fill([0.0; COLUMNS]);
-        for first in (0..op.cells).step_by(CELLS) {
-            // Cells beyond the last are the first of the pass again, with a factor of 0.
-            let present = CELLS.min(op.cells - first);
-            let cells: [&[f32]; CELLS] = std::array::from_fn(|cell| {
-                let cell = if cell < present { first + cell } else { first };
-                &warehouse[cell * op.cell + column..][..width]
-            });
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let mut factors = [0.0; CELLS];
-                factors[..present].copy_from_slice(&attention[row * op.cells + first..][..present]);
-                add_cells::<FUSED>(&mut sums[..width], cells, factors);
+    /// Panels of a cell.
+    pub(super) const fn panels(&self) -> usize {
+        self.panels
+    }
+
+    /// Groups of output channels: panels of a kernel for each of a cell.
+    pub(super) const fn out_groups(&self) -> usize {
+        self.mixing.grid[0]
+    }
+
+    /// Elements of a panel of the kernel.
+    pub(super) const fn panel_elements(&self) -> usize {
+        self.depth * self.width
+    }
+
+    /// Rows of a panel of a cell.
+    pub(super) const fn cell_rows(&self) -> usize {
+        self.mixing.cell_spatial * self.mixing.cell_in
+    }
+
+    /// Multiply-adds of one row of a cell's panel, for one sample.
+    pub(super) const fn row_work(&self) -> usize {
+        self.mixing.mixtures() * self.mixing.cells * self.width
+    }
+
+    /// Mixes rows `rows` of panel `panel` of every cell for some samples. `panel_of` says where a sample (counted from the first)
+    /// has the panel of a group of output channels, in elements from `output` on.
+    ///
+    /// # Safety
+    ///
+    /// All these panels can be written, and nothing else touches these rows of theirs meanwhile.
+    pub(super) unsafe fn mix(
+        &self,
+        samples: Range<usize>,
+        panel: usize,
+        rows: Range<usize>,
+        output: Shared,
+        panel_of: impl Fn(usize, usize) -> usize,
+        scratch: &mut Scratch,
+    ) {
+        let Self { mixing, width, .. } = *self;
+        let [out_groups, spatial, input] = mixing.grid;
+        let (group, pitch) = (spatial * input, mixing.pitch());
+        let mixtures = mixing.mixtures();
+        let count = samples.len() * mixtures;
+        let tiles = count.div_ceil(ROWS);
+        let size = count.div_ceil(tiles.max(1));
+
+        // A tile is a few mixtures, of one sample or of two: where their attentions are, and where their results go.
+        let attentions = scratch.attentions.grow(2 * tiles);
+        let (attentions, constants) = attentions.split_at_mut(tiles);
+        scratch.offsets.clear();
+        scratch.offsets.resize(tiles, [0; ROWS]);
+        let offsets = &mut scratch.offsets;
+        let first_row = (panel * self.cell_rows() + rows.start) * mixtures * width;
+        let mut index = 0;
+        for (sample, absolute) in samples.enumerate() {
+            for out_group in 0..out_groups {
+                let start = panel_of(sample, out_group);
+                for mixture in 0..group {
+                    let (tile, row) = (index / size, index % size);
+                    let mixture_of_all = out_group * group + mixture;
+                    let attention = &self.attention[(absolute * mixtures + mixture_of_all) * pitch..][..pitch];
+                    attentions[tile][row] = attention.as_ptr();
+                    if let Some(all) = self.constants {
+                        constants[tile][row] = all[first_row + mixture_of_all * width..].as_ptr();
+                    }
+                    offsets[tile][row] = start + mixture * mixing.cell_in * width;
+                    index += 1;
+                }
             }
         }
-        for (row, sums) in sums.iter().enumerate() {
-            tile.row(row).copy_from_slice(&sums[..width]);
-        }
-    }
-}
 
-/// Adds cells, each times its factor, to the sums of a mixture.
-#[inline(always)]
-fn add_cells<const FUSED: bool>(sums: &mut [f32], cells: [&[f32]; CELLS], factors: [f32; CELLS]) {
-    let mix = |sum: f32, values: [f32; CELLS]| {
-        values.iter().zip(factors).fold(sum, |sum, (&value, factor)| multiply_add::<FUSED>(value, factor, sum))
-    };
-    let (chunks, rest) = sums.as_chunks_mut::<LANES>();
-    let [(a, a_rest), (b, b_rest), (c, c_rest), (d, d_rest)] = cells.map(<[f32]>::as_chunks::<LANES>);
-    for ((((sums, a), b), c), d) in chunks.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-        for (lane, sum) in sums.iter_mut().enumerate() {
-            *sum = mix(*sum, [a[lane], b[lane], c[lane], d[lane]]);
+        let cells = mixing.cells * width;
+        let longest = (BLOCK / cells.max(1)).max(1);
+        let mut row = rows.start;
+        while row < rows.end {
+            // Rows of one position of the cell stand together in the kernel, too.
+            let (position, channel) = (row / mixing.cell_in, row % mixing.cell_in);
+            let run = longest.min(mixing.cell_in - channel).min(rows.end - row);
+            let from = &self.warehouse[(panel * self.cell_rows() + row) * cells..][..run * cells];
+            let skipped = (row - rows.start) * mixtures * width;
+            // What comes next is fetched meanwhile, a part with each tile.
+            let next = (panel * self.cell_rows() + row + run) * cells;
+            let ahead = &self.warehouse[next..self.warehouse.len().min(next + longest * cells)];
+            let mut ahead = ahead.chunks(ahead.len().div_ceil(tiles).max(1));
+            for (tile, offsets) in offsets.iter().enumerate() {
+                prefetch(ahead.next().unwrap_or_default());
+                let constants: Rows = constants[tile].map(|start| start.wrapping_add(skipped));
+                let call = Product {
+                    rows: &attentions[tile..=tile],
+                    count: size.min(count - tile * size),
+                    length: mixing.cells,
+                    panel: from.as_ptr(),
+                    width,
+                    repeat: run,
+                    lanes: width,
+                    output: output.at((position * self.channels + channel) * width),
+                    offsets,
+                    constants: self.constants.map(|_| Constants { rows: &constants, step: mixtures * width }),
+                    finish: Finish::NONE,
+                };
+                // SAFETY: an attention has a value for each cell, and one more with constants; the warehouse has `run` panels
+                // of `cells` elements here, and the constants as many of `mixtures * width`; results are the rows that the
+                // caller has for this call alone.
+                unsafe { self.micro.product(&call) };
+            }
+            row += run;
         }
-    }
-    for ((((sum, &a), &b), &c), &d) in rest.iter_mut().zip(a_rest).zip(b_rest).zip(c_rest).zip(d_rest) {
-        *sum = mix(*sum, [a, b, c, d]);
     }
 }

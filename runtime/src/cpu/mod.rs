@@ -2,39 +2,47 @@
 //!
 //! [`Model::new`] checks everything that a Program could get wrong (`check`), so that execution needs no checks: an
 //! accepted Program neither panics nor touches memory that is not its own. The kernels are one file per subject; all
-//! products of matrices, convolution and mixing included, go through `gemm`.
+//! products, convolution and mixing included, end in the micro-kernels of `micro`.
 
 mod activation;
 mod attention;
 mod check;
+mod clock;
 mod conv;
 mod depthwise;
 mod epilogue;
-mod gemm;
 mod layout;
-mod linear;
+mod machine;
 mod map;
+pub mod measure;
+mod micro;
 mod mix;
 mod norm;
 mod operands;
-mod pack;
+mod pieces;
 mod pool;
+mod reorder;
 mod simd;
 mod statistics;
 mod threads;
-mod tile;
 mod windows;
+
+use std::time::Duration;
 
 use crate::program::{BufferId, Op, Port, Program, WeightId};
 use crate::{Error, Weights};
+use machine::Machine;
 use operands::Operands;
-use threads::Threads;
+
+pub use micro::Instructions;
 
 /// How a model runs.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Threads to use; `None` is one for each processor that is available.
     pub threads: Option<usize>,
+    /// Instructions that the micro-kernels use; `None` is the best that the processor has.
+    pub instructions: Option<Instructions>,
 }
 
 /// A Program with its weights, its threads and its memory.
@@ -44,8 +52,16 @@ pub struct Options {
 pub struct Model {
     program: Program,
     weights: Weights,
-    threads: Threads,
+    machine: Machine,
+    memory: Memory,
+}
+
+/// What the steps of a model work in.
+#[derive(Debug)]
+struct Memory {
     arena: Weights,
+    /// Averages that a step leaves beside its output.
+    averages: Vec<f32>,
     /// Samples of the current run; 0 before the first.
     batch: usize,
 }
@@ -62,9 +78,10 @@ impl Model {
         if weights.len() != program.weight_elements {
             return Err(Error::WeightCount { expected: program.weight_elements, found: weights.len() });
         }
-        let threads = Threads::new(options.threads)?;
+        let machine = Machine::new(&program, options)?;
         let arena = Weights::zeroed_for("the activations", 0)?;
-        Ok(Self { program, weights, threads, arena, batch: 0 })
+        let memory = Memory { arena, averages: Vec::new(), batch: 0 };
+        Ok(Self { program, weights, machine, memory })
     }
 
     /// Runs the network on `batch` samples: `inputs` has one slice per input of the Program, `[batch, shape...]`.
@@ -74,9 +91,13 @@ impl Model {
     /// As [`Model::begin`].
     pub fn run(&mut self, batch: usize, inputs: &[&[f32]]) -> Result<(), Error> {
         self.begin(batch, inputs)?;
-        for index in 0..self.program.steps.len() {
-            self.step(index)?;
-        }
+        let Self { program, weights, machine, memory } = self;
+        let memory = &mut *memory;
+        machine.threads.enter(|| {
+            for step in program.steps.iter() {
+                execute(program, weights, machine, memory, &step.op);
+            }
+        });
         Ok(())
     }
 
@@ -104,16 +125,17 @@ impl Model {
                 return Err(Error::InputLength { name, shape, batch, expected, found: input.len() });
             }
         }
-        if self.arena.len() < elements {
-            self.batch = 0;
+        let held = &mut self.memory;
+        if held.arena.len() < elements {
+            held.batch = 0;
             // The old arena goes before the new one comes.
-            self.arena = Weights::zeroed_for("the activations", 0)?;
-            self.arena = Weights::zeroed_for("the activations", elements)?;
+            held.arena = Weights::zeroed_for("the activations", 0)?;
+            held.arena = Weights::zeroed_for("the activations", elements)?;
         }
-        self.batch = batch;
+        held.batch = batch;
         for (port, input) in ports.iter().zip(inputs) {
             let place = operands::place(&self.program, port.buffer, batch);
-            self.arena[place].copy_from_slice(input);
+            held.arena[place].copy_from_slice(input);
         }
         Ok(())
     }
@@ -127,25 +149,10 @@ impl Model {
         let Some(step) = self.program.steps.get(index) else {
             return Err(Error::Order { index, what: "the program has fewer steps" });
         };
-        if self.batch == 0 {
+        if self.memory.batch == 0 {
             return Err(Error::Order { index, what: "no run has begun" });
         }
-        let (operands, output) =
-            Operands::split(&self.program, &self.weights, &mut self.arena, output(&step.op), self.batch);
-        let threads = &self.threads;
-        match &step.op {
-            Op::Conv(op) => conv::run(op, &operands, output, threads),
-            Op::Linear(op) => linear::run(op, &operands, output, threads),
-            Op::GlobalAverage(op) => pool::global_average(op, &operands, output, threads),
-            Op::Attention(op) => attention::run(op, &operands, output, threads),
-            Op::Mix(op) => mix::run(op, &operands, output, threads),
-            Op::Pool(op) => pool::run(op, &operands, output, threads),
-            Op::LayerNorm(op) => norm::run(op, &operands, output, threads),
-            Op::Map(op) => map::run(op, &operands, output, threads),
-            Op::Concat(op) => layout::concat(op, &operands, output),
-            Op::Upsample(op) => layout::upsample(op, &operands, output),
-            Op::GatherRows(op) => layout::gather_rows(op, &operands, output),
-        }
+        execute(&self.program, &self.weights, &self.machine, &mut self.memory, &step.op);
         Ok(())
     }
 
@@ -166,8 +173,8 @@ impl Model {
     /// Buffers share memory: one that later steps no longer need holds whatever was written over it.
     #[must_use]
     pub fn buffer(&self, id: BufferId) -> &[f32] {
-        let place = operands::place(&self.program, id, self.batch);
-        self.arena.get(place).unwrap_or_default()
+        let place = operands::place(&self.program, id, self.memory.batch);
+        self.memory.arena.get(place).unwrap_or_default()
     }
 
     /// A packed weight; empty if there is no such weight.
@@ -193,13 +200,25 @@ impl Model {
     /// Samples of the last run; 0 before the first.
     #[must_use]
     pub fn batch(&self) -> usize {
-        self.batch
+        self.memory.batch
     }
 
     /// Threads that the model runs on.
     #[must_use]
     pub fn threads(&self) -> usize {
-        self.threads.count()
+        self.machine.threads.count()
+    }
+
+    /// Instructions that the micro-kernels use.
+    #[must_use]
+    pub fn instructions(&self) -> Instructions {
+        self.machine.micro.instructions()
+    }
+
+    /// Time that threads have spent mixing kernels inside of convolutions, all threads added, since the model was made.
+    #[must_use]
+    pub fn mixing_time(&self) -> Duration {
+        self.machine.mixing.total()
     }
 
     fn port(&self, port: Option<&Port>) -> &[f32] {
@@ -207,14 +226,39 @@ impl Model {
     }
 }
 
-/// The one buffer that an operation writes.
+/// Does what a step says.
+fn execute(program: &Program, weights: &[f32], machine: &Machine, memory: &mut Memory, op: &Op) {
+    let Memory { arena, averages, batch } = memory;
+    let (operands, output) = Operands::split(program, weights, arena, output(op), *batch);
+    let threads = &machine.threads;
+    match op {
+        Op::Import(op) => reorder::import(op, &operands, output, threads),
+        Op::Export(op) => reorder::export(op, &operands, output, threads),
+        Op::Conv(op) => {
+            conv::run(op, &operands, output, machine, averages);
+            if let Some(average) = op.average {
+                arena[operands::place(program, average, *batch)].copy_from_slice(averages);
+            }
+        }
+        Op::GlobalAverage(op) => pool::global_average(op, &operands, output, threads),
+        Op::Attention(op) => attention::run(op, &operands, output, machine),
+        Op::Pool(op) => pool::run(op, &operands, output, threads),
+        Op::LayerNorm(op) => norm::run(op, &operands, output, threads),
+        Op::Map(op) => map::run(op, &operands, output, threads),
+        Op::Concat(op) => layout::concat(op, &operands, output, threads),
+        Op::Upsample(op) => layout::upsample(op, &operands, output, threads),
+        Op::GatherRows(op) => layout::gather_rows(op, &operands, output, threads),
+    }
+}
+
+/// The buffer that an operation writes, beside averages.
 fn output(op: &Op) -> BufferId {
     match op {
+        Op::Import(op) => op.output,
+        Op::Export(op) => op.output,
         Op::Conv(op) => op.output,
-        Op::Linear(op) => op.output,
         Op::GlobalAverage(op) => op.output,
         Op::Attention(op) => op.output,
-        Op::Mix(op) => op.output,
         Op::Pool(op) => op.output,
         Op::LayerNorm(op) => op.output,
         Op::Map(op) => op.output,

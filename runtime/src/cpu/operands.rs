@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::program::{BufferId, Epilogue, Kernel, Operand, Program, WeightId};
+use crate::program::{BufferId, Epilogue, Program, WeightId};
 
 use super::epilogue::{Add, Finish};
 
@@ -69,18 +69,6 @@ impl<'a> Operands<'a> {
     /// A buffer that a checked step keeps apart from its output.
     pub(super) fn input(&self, id: BufferId) -> &'a [f32] {
         self.buffer(id).unwrap_or_default()
-    }
-
-    /// The kernel matrix of one sample.
-    pub(super) fn kernel(&self, kernel: &Kernel, sample: usize) -> &'a [f32] {
-        match kernel.data {
-            Operand::Weight(id) => self.weight(id),
-            Operand::Buffer(id) => {
-                let all = self.input(id);
-                let length = all.len() / self.batch;
-                &all[sample * length..(sample + 1) * length]
-            }
-        }
     }
 
     /// An epilogue's operands, for all samples.

@@ -1,11 +1,13 @@
 //! Means and variances, in double precision.
 
 /// Sum of many values.
-pub(super) fn sum(values: &[f32]) -> f64 {
+#[inline(always)]
+fn sum(values: &[f32]) -> f64 {
     sum_of(values, f64::from)
 }
 
 /// Sum over a function of many values, in lanes that the compiler can keep in vectors.
+#[inline(always)]
 fn sum_of(values: &[f32], function: impl Fn(f32) -> f64) -> f64 {
     let (chunks, rest) = values.as_chunks::<8>();
     let mut sums = [0.0; 8];
@@ -31,13 +33,14 @@ pub(super) fn narrow(value: f64) -> f32 {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Norm {
     /// Subtracted first.
-    pub(super) mean: f64,
+    mean: f64,
     /// Multiplied then: `1 / sqrt(variance + epsilon)`, the variance biased.
-    pub(super) factor: f64,
+    factor: f64,
 }
 
 impl Norm {
     /// That of these values.
+    #[inline(always)]
     pub(super) fn of(values: &[f32], epsilon: f32) -> Self {
         let mean_of_all = mean(sum(values), values.len());
         let squares = sum_of(values, |value| (f64::from(value) - mean_of_all).powi(2));
@@ -45,12 +48,13 @@ impl Norm {
     }
 
     /// One value, normed.
+    #[inline(always)]
     pub(super) fn apply(self, value: f32) -> f32 {
         narrow((f64::from(value) - self.mean) * self.factor)
     }
 }
 
 /// `1 / sqrt(variance + epsilon)`, from the sum of the squared distances from the mean.
-pub(super) fn factor(squares: f64, count: usize, epsilon: f32) -> f64 {
+fn factor(squares: f64, count: usize, epsilon: f32) -> f64 {
     (mean(squares, count) + f64::from(epsilon)).sqrt().recip()
 }

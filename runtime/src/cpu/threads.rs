@@ -6,18 +6,42 @@ use rayon::prelude::*;
 
 use crate::Error;
 
+use super::micro::{ROWS, Rows};
+
 /// More threads than any machine that this is for has.
 const MOST: usize = 1024;
 
 /// What one thread works in; grown on first use, then kept.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    /// Packed rows of a product's left side.
-    pub(super) left: Vec<f32>,
-    /// Packed columns of its right side, or an operation's own copy of what it reads.
-    pub(super) right: Vec<f32>,
     /// A few values, as many as there are.
     pub(super) few: Vec<f32>,
+    /// Mixed kernels.
+    pub(super) kernels: Vec<f32>,
+    /// Places of windows.
+    pub(super) windows: Pointers,
+    /// Places of attentions.
+    pub(super) attentions: Pointers,
+    /// Places of results.
+    pub(super) offsets: Vec<[usize; ROWS]>,
+}
+
+/// Places of rows. They mean something within one task only.
+#[derive(Debug, Default)]
+pub(super) struct Pointers(pub(super) Vec<Rows>);
+
+#[expect(unsafe_code, reason = "pointers are not Send by themselves")]
+// SAFETY: a task writes all the pointers that it reads; those that it finds are never followed.
+unsafe impl Send for Pointers {}
+
+impl Pointers {
+    /// The first `count`, whatever they point to.
+    pub(super) fn grow(&mut self, count: usize) -> &mut [Rows] {
+        if self.0.len() < count {
+            self.0.resize(count, [std::ptr::null(); ROWS]);
+        }
+        &mut self.0[..count]
+    }
 }
 
 /// The first `elements` of a scratch vector, which only ever grows; they hold whatever the last task left there.
@@ -57,6 +81,14 @@ impl Threads {
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.scratch.len()
+    }
+
+    /// Does something on one of the threads, so that what it has the others do costs no change of threads.
+    pub(super) fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match &self.pool {
+            Some(pool) => pool.install(work),
+            None => work(),
+        }
     }
 
     /// Does every task, each as a unit, in any order.

@@ -1,142 +1,140 @@
-//! A convolution's input as a matrix: a column for each output position, a row for each column of the kernel.
-//!
-//! The matrix is never stored; its panels are read from the map when a product asks for them. Pools and depthwise
-//! convolutions share the arithmetic of what is inside a padded row.
+//! Where the windows of a convolution stand in its input.
 
 use crate::program::Conv;
 
-use super::gemm::WIDTH;
+use super::micro::{ROWS, Rows};
+use super::simd::{self, Loop};
 
-/// The windows of one group of one sample's map, `[K, positions]`.
+/// The windows of a convolution over a map `[samples, input..., C_in]`.
+///
+/// A window is a row of the matrix that the kernel is multiplied by; it is never stored, but pointed to: at every tap, `length`
+/// values stand together. Where nothing is padded along the last dimension, all taps of a line do.
 #[derive(Clone, Copy)]
 pub(super) struct Windows<'a> {
-    /// The group's channels, `[C_in / groups, input...]`.
-    pub(super) map: &'a [f32],
-    /// The convolution that looks through them.
-    pub(super) conv: &'a Conv,
+    conv: &'a Conv,
+    /// All samples.
+    input: &'a [f32],
+    /// What a tap in the padding sees: at least a line of the kernel.
+    zeros: &'a [f32],
+    is_merged: bool,
 }
 
-/// Where the values of one panel stand in a channel's plane, for one position of the kernel.
-#[derive(Clone, Copy)]
-struct Places {
-    /// Position of the kernel that this is about.
-    position: usize,
-    /// Offset of each column's value in the plane; outside of it for padding.
-    offsets: [usize; WIDTH],
-    /// The offset of the first, where the values of a whole panel stand side by side.
-    run: Option<usize>,
+/// Values that windows in the padding of a convolution see.
+pub(super) const fn zeros_for(conv: &Conv) -> usize {
+    conv.kernel_size[2].saturating_mul(conv.in_channels)
 }
 
-/// Padding, and columns beyond the last: no plane is that long.
-const NOWHERE: usize = usize::MAX;
-/// Positions of the kernel whose places are kept while a panel is packed.
-const KEPT: usize = 64;
+impl<'a> Windows<'a> {
+    pub(super) fn new(conv: &'a Conv, input: &'a [f32], zeros: &'a [f32]) -> Self {
+        let is_merged = conv.padding[2] == 0 && conv.dilation[2] == 1 && conv.groups == 1;
+        Self { conv, input, zeros, is_merged }
+    }
 
-impl Windows<'_> {
-    /// Writes columns `first .. first + count`, rows `start .. start + depth`, as panels; missing columns are zeros.
-    pub(super) fn pack(
-        &self,
-        (first, count): (usize, usize),
-        (start, depth): (usize, usize),
-        panels: &mut [[f32; WIDTH]],
-    ) {
+    /// Places of a window whose values are pointed to.
+    pub(super) const fn taps(&self) -> usize {
+        let [depth, height, width] = self.conv.kernel_size;
+        if self.is_merged { depth * height } else { depth * height * width }
+    }
+
+    /// Values of a window at each tap.
+    pub(super) const fn length(&self) -> usize {
+        let channels = self.conv.in_channels / self.conv.groups;
+        if self.is_merged { self.conv.kernel_size[2] * channels } else { channels }
+    }
+
+    /// Points to `count` windows from `first` on, counted through positions and samples, in the channels from `channel` on.
+    /// There is an element of `rows` for each tap.
+    pub(super) fn point(&self, first: usize, count: usize, channel: usize, rows: &mut [Rows]) {
         let conv = self.conv;
-        let plane = conv.input_size.iter().product::<usize>();
-        let positions = conv.kernel_size.iter().product::<usize>();
-        let block = conv.channel_block;
-        let mut kept = [Places { position: usize::MAX, offsets: [NOWHERE; WIDTH], run: None }; KEPT];
-        for (index, panel) in panels.chunks_exact_mut(depth).enumerate() {
-            let column = first + index * WIDTH;
-            let columns = Columns::new(conv, column, WIDTH.min(first + count - column));
-            for places in &mut kept {
-                places.position = usize::MAX;
+        let channels = conv.in_channels;
+        let start = self.input.as_ptr().wrapping_add(channel);
+        let is_pointwise = conv.kernel_size == [1; 3] && conv.stride == [1; 3] && conv.padding == [0; 3];
+        if is_pointwise {
+            for (index, row) in rows[0][..count].iter_mut().enumerate() {
+                *row = start.wrapping_add((first + index) * channels);
             }
-            // Counted rather than divided out anew for every row.
-            let (mut channel, mut position) = (start / (block * positions) * block, start / block % positions);
-            let mut inner = start % block;
-            for group in panel {
-                let places = &mut kept[position % KEPT];
-                if places.position != position {
-                    *places = columns.places(conv, position);
-                }
-                let values = &self.map[(channel + inner) * plane..][..plane];
-                match places.run.and_then(|run| values.get(run..run + WIDTH)) {
-                    Some(values) => group.copy_from_slice(values),
-                    None => {
-                        for (value, &offset) in group.iter_mut().zip(&places.offsets) {
-                            *value = values.get(offset).copied().unwrap_or(0.0);
-                        }
-                    }
-                }
-                inner += 1;
-                if inner == block {
-                    (inner, position) = (0, position + 1);
-                }
-                if position == positions {
-                    (position, channel) = (0, channel + block);
-                }
-            }
+            return;
         }
+        simd::run(Point { windows: self, start, first, count, rows });
     }
 }
 
-/// Origin of each column's window in the padded input; `None` beyond the last column.
-struct Columns([Option<[usize; 3]>; WIDTH]);
-
-impl Columns {
-    fn new(conv: &Conv, first: usize, count: usize) -> Self {
-        let [_, height, width] = conv.output_size;
-        let [depth_step, row_step, column_step] = conv.stride;
-        let mut origins = [None; WIDTH];
-        for (origin, position) in origins.iter_mut().zip(first..first + count) {
-            *origin = Some([
-                position / width / height * depth_step,
-                position / width % height * row_step,
-                position % width * column_step,
-            ]);
-        }
-        Self(origins)
-    }
-
-    fn places(&self, conv: &Conv, position: usize) -> Places {
-        let [_, kernel_height, kernel_width] = conv.kernel_size;
-        let tap = [
-            position / kernel_width / kernel_height * conv.dilation[0],
-            position / kernel_width % kernel_height * conv.dilation[1],
-            position % kernel_width * conv.dilation[2],
-        ];
-        let mut offsets = [NOWHERE; WIDTH];
-        for (offset, origin) in offsets.iter_mut().zip(self.0) {
-            if let Some(origin) = origin {
-                *offset = place(conv, origin, tap).unwrap_or(NOWHERE);
-            }
-        }
-        let first = offsets[0];
-        let together = first != NOWHERE && offsets.iter().zip(first..).all(|(&offset, next)| offset == next);
-        Places { position, offsets, run: together.then_some(first) }
-    }
-}
-
-/// Offset in a plane of what a tap of the window at `origin` sees; `None` in the padding.
-fn place(conv: &Conv, origin: [usize; 3], tap: [usize; 3]) -> Option<usize> {
-    let mut offset = 0;
-    for dimension in 0..3 {
-        let size = conv.input_size[dimension];
-        let at = (origin[dimension] + tap[dimension]).checked_sub(conv.padding[dimension]).filter(|&at| at < size)?;
-        offset = offset * size + at;
-    }
-    Some(offset)
-}
-
-/// The `i` below `count` for which `i * stride + shift` is inside a row of `width` values after `padding` zeros.
-pub(super) fn inside(
-    width: usize,
-    padding: usize,
-    shift: usize,
-    stride: usize,
+/// Points to windows that are more than one position.
+struct Point<'a, 'w> {
+    windows: &'a Windows<'w>,
+    /// The first element of the channels.
+    start: *const f32,
+    /// The first window.
+    first: usize,
     count: usize,
-) -> std::ops::Range<usize> {
-    let start = padding.saturating_sub(shift).div_ceil(stride);
-    let end = (width + padding).saturating_sub(shift).div_ceil(stride);
-    start..end.min(count)
+    rows: &'a mut [Rows],
+}
+
+impl Loop for Point<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let Self { windows, start, first, count, rows } = self;
+        let (conv, zeros) = (windows.conv, windows.zeros.as_ptr());
+        let channels = conv.in_channels;
+        let [in_depth, in_height, in_width] = conv.input_size;
+        let [_, kernel_height, kernel_width] = conv.kernel_size;
+        let origins = origins(conv, first, count);
+        let taps = if windows.is_merged { 1 } else { kernel_width };
+        for (line, rows) in rows.chunks_exact_mut(taps).enumerate() {
+            let (tap_z, tap_y) = (line / kernel_height * conv.dilation[0], line % kernel_height * conv.dilation[1]);
+            // The place of each row's first tap in its line, and in the input; and where the line ends. Places before its start
+            // wrap around, to beyond its end.
+            let (mut places, mut offsets, mut ends) = ([0_usize; ROWS], [0_usize; ROWS], [0_usize; ROWS]);
+            for (row, [sample, z, y, x]) in origins.into_iter().enumerate().take(count) {
+                let z = inside(z * conv.stride[0] + tap_z, conv.padding[0], in_depth);
+                let y = inside(y * conv.stride[1] + tap_y, conv.padding[1], in_height);
+                if let (Some(z), Some(y)) = (z, y) {
+                    places[row] = (x * conv.stride[2]).wrapping_sub(conv.padding[2]);
+                    let line = ((sample * in_depth + z) * in_height + y) * in_width;
+                    offsets[row] = line.wrapping_add(places[row]).wrapping_mul(channels);
+                    ends[row] = in_width;
+                }
+            }
+            for (tap, rows) in rows.iter_mut().enumerate() {
+                let step = tap * conv.dilation[2];
+                let skipped = step * channels;
+                for row in 0..ROWS {
+                    let value = start.wrapping_add(offsets[row].wrapping_add(skipped));
+                    rows[row] = if places[row].wrapping_add(step) < ends[row] { value } else { zeros };
+                }
+            }
+        }
+    }
+}
+
+/// Sample and output position of windows, one after the other.
+#[inline(always)]
+fn origins(conv: &Conv, first: usize, count: usize) -> [[usize; 4]; ROWS] {
+    let [depth, height, width] = conv.output_size;
+    let (line, plane) = (first / width, first / width / height);
+    let mut next = [plane / depth, plane % depth, line % height, first % width];
+    let mut origins = [[0; 4]; ROWS];
+    for origin in &mut origins[..count] {
+        *origin = next;
+        let [sample, z, y, x] = &mut next;
+        *x += 1;
+        if *x == width {
+            (*x, *y) = (0, *y + 1);
+        }
+        if *y == height {
+            (*y, *z) = (0, *z + 1);
+        }
+        if *z == depth {
+            (*z, *sample) = (0, *sample + 1);
+        }
+    }
+    origins
+}
+
+/// Where a place of the padded input is in the input.
+#[inline(always)]
+fn inside(at: usize, padding: usize, size: usize) -> Option<usize> {
+    at.checked_sub(padding).filter(|&at| at < size)
 }

@@ -155,5 +155,5 @@ pub(crate) fn model(checked: &Checked, options: &Options, tensors: &mut dyn Tens
     let planned = plan(checked, options).unwrap();
     let mut weights = Weights::zeroed(planned.program.weight_elements).unwrap();
     pack(&planned, tensors, &mut weights, &mut |_, _| {}).unwrap();
-    cpu::Model::new(planned.program, weights, &cpu::Options { threads: Some(threads) }).unwrap()
+    cpu::Model::new(planned.program, weights, &cpu::Options { threads: Some(threads), instructions: None }).unwrap()
 }

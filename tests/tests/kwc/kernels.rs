@@ -1,16 +1,19 @@
 //! The CPU's operations against plain loops in double precision.
 //!
-//! Every test builds a Program of a step or two by hand, runs it on one and on two threads, and compares with loops that
-//! follow the definitions word by word.
+//! Every test builds a Program of a step or two by hand, runs it with all instructions that the processor has, on one and on two
+//! threads, and compares with loops that follow the definitions word by word.
 
 mod attention;
 mod convolution;
 mod elementwise;
 mod linear;
 mod malformed;
+mod mixed;
 mod movement;
+mod panels;
+mod refusals;
 
-use kwc_runtime::cpu::{Model, Options};
+use kwc_runtime::cpu::{Instructions, Model, Options};
 use kwc_runtime::program::{
     ALIGNMENT, Activation, Buffer, BufferId, Epilogue, FORMAT_VERSION, Layout, Op, Port, Program, Step, Weight,
     WeightId,
@@ -75,29 +78,65 @@ impl Assembly {
         load(self.program(output), &self.values, threads)
     }
 
-    /// Runs on one and on two threads, twice each, and returns the output, which must be the same every time.
-    fn run(&self, output: BufferId, batch: usize, inputs: &[&[f32]]) -> Vec<f32> {
-        let mut results = Vec::new();
-        for threads in [1, 2] {
-            let mut model = self.model(output, threads).unwrap();
-            for _ in 0..2 {
-                model.run(batch, inputs).unwrap();
-                results.push(model.output(0).to_vec());
+    /// Runs in every way, twice each, and hands over the model after each run.
+    fn every_way(&self, output: BufferId, batch: usize, inputs: &[&[f32]], mut each: impl FnMut(&Model, &str)) {
+        for instructions in Instructions::ALL.into_iter().filter(|set| set.is_available()) {
+            for threads in [1, 2] {
+                let options = Options { threads: Some(threads), instructions: Some(instructions) };
+                let mut model = load_with(self.program(output), &self.values, &options).unwrap();
+                for run in 1..=2 {
+                    model.run(batch, inputs).unwrap();
+                    each(&model, &format!("run {run} with {options:?}"));
+                }
             }
         }
-        let first = results.swap_remove(0);
-        for other in results {
-            assert_close(&other, &first.iter().map(|&x| f64::from(x)).collect::<Vec<_>>(), 1e-6, &"runs differ");
-        }
-        first
+    }
+
+    /// Runs and returns the output, which must be the same in every way.
+    fn run(&self, output: BufferId, batch: usize, inputs: &[&[f32]]) -> Vec<f32> {
+        let mut result: Option<Vec<f32>> = None;
+        self.every_way(output, batch, inputs, |model, way| {
+            let first = result.get_or_insert_with(|| model.output(0).to_vec());
+            assert_eq!(model.output(0), first, "{way}");
+        });
+        result.unwrap()
+    }
+
+    /// Runs in every way and compares buffers with what they should hold; the first is the output.
+    fn check(&self, batch: usize, inputs: &[&[f32]], expected: &[Expected], case: &dyn std::fmt::Debug) {
+        self.every_way(expected[0].buffer, batch, inputs, |model, way| {
+            for Expected { buffer, values, error } in expected {
+                assert_within(model.buffer(*buffer), values, *error, &(buffer, way, case));
+            }
+        });
+    }
+}
+
+/// What a buffer should hold after a run.
+struct Expected {
+    buffer: BufferId,
+    values: Vec<f64>,
+    /// Distance from these values that is allowed.
+    error: f64,
+}
+
+impl Expected {
+    /// Values that may be off by a part of the largest.
+    fn new(buffer: BufferId, values: Vec<f64>, tolerance: f64) -> Self {
+        let error = tolerance * largest(&values);
+        Self { buffer, values, error }
     }
 }
 
 /// A model of a Program with these weights.
 fn load(program: Program, values: &[f32], threads: usize) -> Result<Model, Error> {
+    load_with(program, values, &Options { threads: Some(threads), instructions: None })
+}
+
+fn load_with(program: Program, values: &[f32], options: &Options) -> Result<Model, Error> {
     let mut weights = Weights::zeroed(values.len())?;
     weights.copy_from_slice(values);
-    Model::new(program, weights, &Options { threads: Some(threads) })
+    Model::new(program, weights, options)
 }
 
 /// A small generator of reproducible numbers.
@@ -131,18 +170,45 @@ impl Random {
     }
 }
 
-/// Fails where a value is further from the reference than `tolerance` times the largest reference value.
-fn assert_close(actual: &[f32], expected: &[f64], tolerance: f64, case: &dyn std::fmt::Debug) {
+fn largest(values: &[f64]) -> f64 {
+    values.iter().fold(0.0, |most, value| value.abs().max(most))
+}
+
+/// Fails where a value is further from the reference than `error`.
+fn assert_within(actual: &[f32], expected: &[f64], error: f64, case: &dyn std::fmt::Debug) {
     assert_eq!(actual.len(), expected.len(), "{case:?}");
-    let largest = expected.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
     for (index, (&actual, &expected)) in actual.iter().zip(expected).enumerate() {
-        let error = (f64::from(actual) - expected).abs();
-        assert!(
-            error <= tolerance * largest,
-            "{case:?}: value {index} is {actual}, not {expected}: off by {:e} of the largest",
-            error / largest
-        );
+        let off = (f64::from(actual) - expected).abs();
+        assert!(off <= error, "{case:?}: value {index} is {actual}, not {expected}: off by {off:e}, not {error:e}");
     }
+}
+
+fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&value| f64::from(value)).collect()
+}
+
+/// A count as a number to divide by.
+fn real(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap())
+}
+
+fn volume(size: [usize; 3]) -> usize {
+    size.iter().product()
+}
+
+/// All positions of a box, the last dimension running fastest.
+fn positions(size: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
+    let [depth, height, width] = size;
+    (0..depth).flat_map(move |z| (0..height).flat_map(move |y| (0..width).map(move |x| [z, y, x])))
+}
+
+/// The number of a position of a box, if it is inside.
+fn place(at: [Option<usize>; 3], size: [usize; 3]) -> Option<usize> {
+    let mut index = 0;
+    for (at, size) in at.into_iter().zip(size) {
+        index = index * size + at.filter(|&at| at < size)?;
+    }
+    Some(index)
 }
 
 const ACTIVATIONS: [Activation; 7] = [

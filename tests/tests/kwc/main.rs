@@ -11,6 +11,7 @@ mod digits;
 mod emit;
 mod errors;
 mod golden;
+mod guard;
 mod include;
 mod init;
 mod kernels;

@@ -2,7 +2,7 @@
 
 use kwc_compiler::check::Checked;
 use kwc_compiler::plan::{self, Options, Planned};
-use kwc_program::{ALIGNMENT, BufferId, Op, Operand, Program};
+use kwc_program::{ALIGNMENT, BufferId, Op, Program, Source};
 use kwc_runtime::Weights;
 use kwc_runtime::cpu::{self, Model};
 
@@ -23,16 +23,19 @@ fn planned(checked: &Checked, fuse: bool) -> Planned {
 
 /// Buffers that a step reads or writes.
 fn buffers(op: &Op) -> Vec<BufferId> {
-    let kernel = |data: Operand| match data {
-        Operand::Buffer(id) => Some(id),
-        Operand::Weight(_) => None,
+    let mixed = |source: Source| match source {
+        Source::Mixed(mixing) => Some(mixing.attention),
+        Source::Weight(_) => None,
     };
     match op {
-        Op::Conv(o) => [o.input, o.output].into_iter().chain(kernel(o.kernel.data)).chain(o.epilogue.add).collect(),
-        Op::Linear(o) => [o.input, o.output].into_iter().chain(kernel(o.kernel.data)).chain(o.epilogue.add).collect(),
+        Op::Import(o) => vec![o.input, o.output],
+        Op::Export(o) => vec![o.input, o.output],
+        Op::Conv(o) => {
+            let edges = [o.input, o.output].into_iter().chain(mixed(o.kernel.source));
+            edges.chain(o.epilogue.add).chain(o.average).collect()
+        }
         Op::GlobalAverage(o) => vec![o.input, o.output],
         Op::Attention(o) => vec![o.average, o.output],
-        Op::Mix(o) => vec![o.attention, o.output],
         Op::Pool(o) => vec![o.input, o.output],
         Op::LayerNorm(o) => vec![o.input, o.output],
         Op::Map(o) => [o.input, o.output].into_iter().chain(o.epilogue.add).collect(),
@@ -96,7 +99,7 @@ fn runtime_accepts_all_programs() {
     for (name, checked) in specs() {
         let program = planned(&checked, true).program;
         let weights = Weights::zeroed(program.weight_elements).unwrap();
-        let model = Model::new(program, weights, &cpu::Options { threads: Some(1) });
+        let model = Model::new(program, weights, &cpu::Options { threads: Some(1), instructions: None });
         assert!(model.is_ok(), "{name}: {}", model.unwrap_err());
     }
 }

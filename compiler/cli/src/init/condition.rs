@@ -11,11 +11,12 @@
 //! - a linear layer over vectors gets a bias that centres its outputs.
 
 use kwc_compiler::check::Checked;
-use kwc_compiler::plan::{self, Affine, Planned, Recipe};
+use kwc_compiler::ir;
+use kwc_compiler::plan::{self, Affine, Base, Planned, Recipe};
 use kwc_compiler::weights::{self, State, pack};
 use kwc_runtime::Weights;
 use kwc_runtime::cpu::{self, Model};
-use kwc_runtime::program::{Attention, AttentionNorm, BufferId, Linear, Map, Op, Operand, WeightId};
+use kwc_runtime::program::{Attention, AttentionNorm, BufferId, Conv, Map, Op, Source, WeightId};
 use rand_distr::{Distribution as _, Uniform};
 use rand_pcg::Pcg64Mcg;
 
@@ -43,7 +44,7 @@ pub(super) fn condition(
     let samples = (MEMORY / program.arena.max(1)).clamp(FEWEST, SAMPLES);
     let mut weights = Weights::zeroed(program.weight_elements)?;
     pack::pack(&planned, state, &mut weights, &mut |_, _| {})?;
-    let mut model = Model::new(program.clone(), weights, &cpu::Options { threads })?;
+    let mut model = Model::new(program.clone(), weights, &cpu::Options { threads, ..cpu::Options::default() })?;
 
     let network = checked.network();
     let inputs: Result<Vec<Vec<f32>>, _> =
@@ -56,10 +57,23 @@ pub(super) fn condition(
         match &step.op {
             Op::Map(map) => conditioner.batch_norm(map)?,
             Op::Attention(attention) => conditioner.attention(attention, samples)?,
-            Op::Linear(linear) => conditioner.linear(linear, samples)?,
-            Op::Conv(_)
+            Op::Conv(conv) => match network.layer(planned.layers[index]).op {
+                ir::Op::Linear(_) => conditioner.linear(conv, samples)?,
+                ir::Op::Conv(_)
+                | ir::Op::BatchNorm { .. }
+                | ir::Op::LayerNorm { .. }
+                | ir::Op::Scale { .. }
+                | ir::Op::Activation(_)
+                | ir::Op::Pool(_)
+                | ir::Op::GlobalAverage
+                | ir::Op::Add
+                | ir::Op::Concat
+                | ir::Op::Upsample { .. }
+                | ir::Op::Flatten => {}
+            },
+            Op::Import(_)
+            | Op::Export(_)
             | Op::GlobalAverage(_)
-            | Op::Mix(_)
             | Op::Pool(_)
             | Op::LayerNorm(_)
             | Op::Concat(_)
@@ -94,13 +108,17 @@ fn moments(values: impl Iterator<Item = f32> + Clone) -> Moments {
 }
 
 impl Conditioner<'_> {
-    fn recipe(&self, id: WeightId) -> &Recipe {
-        &self.planned.recipes[id.0 as usize]
+    /// The recipe of a weight, if it is made by one alone.
+    fn recipe(&self, id: WeightId) -> Option<&Recipe> {
+        match &self.planned.recipes[id.0 as usize].base {
+            Base::Recipe(recipe) => Some(recipe),
+            Base::Values(_) | Base::Folded(_) => None,
+        }
     }
 
     /// The tensor that a weight is made from, if it is made from just one.
     fn tensor(&self, id: WeightId) -> Option<String> {
-        match self.recipe(id) {
+        match self.recipe(id)? {
             Recipe::Copy { tensor } | Recipe::Rows { tensor, .. } | Recipe::Mixtures { tensor, .. } => {
                 Some(tensor.clone())
             }
@@ -133,20 +151,12 @@ impl Conditioner<'_> {
     /// A map that is a batch norm gets the statistics of its input.
     fn batch_norm(&mut self, map: &Map) -> Result<(), Error> {
         let Some(scale) = map.epilogue.scale else { return Ok(()) };
-        let Recipe::Scale(affine) = self.recipe(scale) else { return Ok(()) };
+        let Some(Recipe::Scale(affine)) = self.recipe(scale) else { return Ok(()) };
         let [Affine::BatchNorm { path, .. }] = affine.as_slice() else { return Ok(()) };
         let path = path.clone();
         let data = self.model.buffer(map.input);
-        let mut all: Vec<Moments> = (0..map.channels)
-            .map(|c| {
-                if map.channels_last {
-                    moments(data.iter().skip(c).step_by(map.channels).copied())
-                } else {
-                    let planes = data.chunks_exact(map.positions);
-                    moments(planes.skip(c).step_by(map.channels).flatten().copied())
-                }
-            })
-            .collect();
+        let mut all: Vec<Moments> =
+            (0..map.channels).map(|c| moments(data.iter().skip(c).step_by(map.channels).copied())).collect();
         // A channel that hardly varies isn't blown up.
         let typical = all.iter().map(|m| m.variance).sum::<f64>() / map.channels as f64;
         for m in &mut all {
@@ -160,7 +170,7 @@ impl Conditioner<'_> {
     fn attention(&mut self, attention: &Attention, samples: usize) -> Result<(), Error> {
         let mut hidden = self.hidden(attention, samples);
         if let AttentionNorm::Batch { scale, shift } = attention.norm
-            && let Recipe::Scale(affine) = self.recipe(scale)
+            && let Some(Recipe::Scale(affine)) = self.recipe(scale)
             && let [Affine::BatchNorm { path, .. }] = affine.as_slice()
         {
             let path = path.clone();
@@ -189,14 +199,35 @@ impl Conditioner<'_> {
             let values = normal(self.rng, 0.0, spread, count)?;
             self.replace(&name, values)?;
         }
-        self.remake([attention.fc2].into_iter().chain(bias))?;
+        let constants = self.constants(attention);
+        self.remake([attention.fc2].into_iter().chain(bias).chain(constants))?;
         Ok(())
+    }
+
+    /// What the bias of an attention's folded basis is part of.
+    fn constants(&self, attention: &Attention) -> Option<WeightId> {
+        self.planned.program.steps.iter().find_map(|step| match &step.op {
+            Op::Conv(Conv { kernel, .. }) => match kernel.source {
+                Source::Mixed(mixing) if mixing.attention == attention.output => mixing.constants,
+                Source::Mixed(_) | Source::Weight(_) => None,
+            },
+            Op::Import(_)
+            | Op::Export(_)
+            | Op::GlobalAverage(_)
+            | Op::Attention(_)
+            | Op::Pool(_)
+            | Op::LayerNorm(_)
+            | Op::Map(_)
+            | Op::Concat(_)
+            | Op::Upsample(_)
+            | Op::GatherRows(_) => None,
+        })
     }
 
     /// `fc1 g + bias`, `[samples, hidden]`.
     fn hidden(&self, attention: &Attention, samples: usize) -> Vec<f32> {
         let average = self.model.buffer(attention.average);
-        let fc1 = self.model.weight(attention.fc1);
+        let fc1 = self.tensor(attention.fc1).map_or_else(Vec::new, |name| self.values(&name));
         let bias = attention.fc1_bias.map(|id| self.model.weight(id));
         let mut hidden = Vec::with_capacity(samples * attention.hidden);
         for g in average.chunks_exact(attention.channels) {
@@ -230,17 +261,20 @@ impl Conditioner<'_> {
     }
 
     /// A static linear layer over vectors gets a bias that takes the mean away from its outputs.
-    fn linear(&mut self, linear: &Linear, samples: usize) -> Result<(), Error> {
-        let (Operand::Weight(kernel), Some(shift), 1) = (linear.kernel.data, linear.epilogue.shift, linear.positions)
+    fn linear(&mut self, linear: &Conv, samples: usize) -> Result<(), Error> {
+        let (Source::Weight(kernel), Some(shift), [1, 1, 1]) =
+            (linear.kernel.source, linear.epilogue.shift, linear.output_size)
         else {
             return Ok(());
         };
-        let Recipe::Shift(affine) = self.recipe(shift) else { return Ok(()) };
+        let Some(Recipe::Copy { tensor: kernel }) = self.recipe(kernel) else { return Ok(()) };
+        let Some(Recipe::Shift(affine)) = self.recipe(shift) else { return Ok(()) };
         let [Affine::Bias(bias)] = affine.as_slice() else { return Ok(()) };
+        let kernel = self.values(kernel);
         let bias = bias.clone();
         let mean = self.mean(linear.input, linear.in_channels, samples);
         let drawn = self.values(&bias);
-        let rows = self.model.weight(kernel).chunks_exact(linear.in_channels);
+        let rows = kernel.chunks_exact(linear.in_channels);
         let values = rows.zip(drawn).map(|(row, b)| b - dot(row, &mean)).collect();
         self.replace(&bias, values)?;
         self.remake([shift])?;

@@ -8,7 +8,7 @@
 //! cache gives. The rest of a block's time is much the same however the mixtures are divided.
 
 use kwc_program::cuda::{Argument, Element, Extent};
-use kwc_program::{Attention as AttentionOp, AttentionNorm, Basis, Step, WeightId};
+use kwc_program::{AttentionNorm, WeightId};
 
 use super::elementwise::used;
 use super::gpu::{L2_PORT, MAX_SHARED};
@@ -16,8 +16,10 @@ use super::kernel::{Constant, Family, Kernel, Parameter, ParameterKind, count};
 use super::lower::Lowering;
 use super::mix;
 use super::storage::{Attention, Storage, padded};
-use super::weights::{Base, Order, PackRecipe};
+use super::weights::{Order, PackRecipe};
 use super::work::{Amount, Work};
+use crate::plan::Base;
+use crate::plan::steps::{Attention as AttentionOp, Basis, Step};
 
 /// Threads of a block that has little to do.
 const FEW: usize = 256;

@@ -4,13 +4,13 @@
 //! sums beside it where an average of it is needed; otherwise a kernel of its own makes them.
 
 use kwc_program::cuda::{Argument, CHANNELS, Element, Extent};
-use kwc_program::{GlobalAverage, Step};
 
 use super::elementwise::{blocks, kernel, used};
 use super::kernel::{Family, ParameterKind, count};
 use super::lower::Lowering;
 use super::storage::{Map, Storage, Sums, padded};
 use super::work::{Amount, Work};
+use crate::plan::steps::{GlobalAverage, Step};
 
 /// Positions of a part at least, where there are as many.
 const PART: usize = 64;

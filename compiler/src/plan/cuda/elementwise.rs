@@ -3,12 +3,12 @@
 //! Each thread makes eight channels of one position, the padding included; threads are counted over the batch.
 
 use kwc_program::cuda::{Argument, CHANNELS, Element, Extent};
-use kwc_program::{Concat, GatherRows, Map as MapOp, Step, Upsample};
 
 use super::kernel::{Constant, Family, Kernel, Parameter, ParameterKind, count};
 use super::lower::Lowering;
 use super::storage::{Map, Port, padded};
 use super::work::{Amount, Work};
+use crate::plan::steps::{Concat, GatherRows, Map as MapOp, Step, Upsample};
 
 /// Threads of a block.
 const THREADS: u32 = 256;

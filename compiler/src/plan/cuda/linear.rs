@@ -1,7 +1,7 @@
 //! Linear layers of one position per sample: a matrix times a vector, bound by memory.
 
+use kwc_program::BufferId;
 use kwc_program::cuda::{Argument, Element, Extent};
-use kwc_program::{BufferId, Linear, Step};
 
 use super::elementwise::used;
 use super::kernel::{Family, Kernel, ParameterKind, count};
@@ -9,6 +9,7 @@ use super::lower::Lowering;
 use super::product::Product;
 use super::storage::{Map, Storage, Sums};
 use super::work::{Amount, Work};
+use crate::plan::steps::{Linear, Step};
 
 /// Most threads of a block, and fewest.
 const THREADS: [usize; 2] = [32, 256];
@@ -61,7 +62,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Linear) {
         | Storage::Kernel(_)
         | Storage::Unmixed(_) => Input::vector(lowering.read(&step.layer, op.input, op.in_channels, 1)),
     };
-    let kernel = lowering.kernel_operand(&op.kernel, op.out_channels, op.in_channels, 1, op.in_channels);
+    let kernel = lowering.kernel_operand(op.kernel, op.out_channels, op.in_channels, 1, op.in_channels);
     let (epilogue, vectors) = lowering.epilogue(&step.layer, &op.epilogue, op.out_channels, 1);
     let (output, out_element, out_pitch) = match lowering.claim_output(op.output) {
         Some(port) => (port, Element::F32, op.out_channels),

@@ -4,20 +4,20 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use kwc_program::cuda::{ALIGNMENT, Argument, Buffer, Element, Extent, KernelId, Launch, Variant, Weight};
-use kwc_program::{BufferId, Op, Step, WeightId};
+use kwc_program::{BufferId, WeightId};
 
 use super::conv::{Choice, Unmixed};
 use super::kernel::{Epilogue, Kernel};
-use super::reads::reads;
 use super::storage::{Attention, KernelOperand, Map, Mixed, Port, Storage, Sums, padded};
-use super::weights::{Base, Order, PackRecipe};
+use super::weights::{Order, PackRecipe};
 use super::work::Work;
 use super::{Options, attention, average, conv, elementwise, linear, mix, norm, pool};
 use crate::check::Checked;
 use crate::ir::{ChannelOrder, Shape};
 use crate::partition::Grid;
 use crate::plan::place::{self, Lifetime};
-use crate::plan::{Error, Planned as Steps};
+use crate::plan::steps::{Op, Operand, Step, Steps};
+use crate::plan::{Base, Error};
 
 /// Bytes of a sample's tensor, or of a weight, at most: kernels index elements in 32 bits.
 const MOST_BYTES: usize = i32::MAX as usize;
@@ -48,7 +48,7 @@ pub(super) struct Lowered {
 /// Lowers all steps for batches of up to `batch` samples.
 pub(super) fn lower(checked: &Checked, options: &Options, steps: &Steps, batch: usize, shared: &mut Shared) -> Lowered {
     let mut lowering = Lowering::new(checked, options, steps, batch, shared);
-    for (index, step) in steps.program.steps.iter().enumerate() {
+    for (index, step) in steps.steps.iter().enumerate() {
         lowering.step = index;
         lowering.lower_step(step);
     }
@@ -84,7 +84,6 @@ pub(super) struct Lowering<'a> {
 
 impl<'a> Lowering<'a> {
     fn new(checked: &'a Checked, options: &'a Options, steps: &'a Steps, batch: usize, shared: &'a mut Shared) -> Self {
-        let program = &steps.program;
         let mut lowering = Self {
             checked,
             options,
@@ -92,10 +91,10 @@ impl<'a> Lowering<'a> {
             batch,
             step: 0,
             shared,
-            storage: vec![None; program.buffers.len()],
+            storage: vec![None; steps.buffers.len()],
             converted: BTreeMap::new(),
             sums: BTreeMap::new(),
-            written: vec![false; program.outputs.len() + program.dumps.len()],
+            written: vec![false; steps.outputs.len() + steps.dumps.len()],
             buffers: Vec::new(),
             launches: Vec::new(),
             work: Vec::new(),
@@ -103,11 +102,11 @@ impl<'a> Lowering<'a> {
             counters: 0,
             refusal: None,
         };
-        for port in program.inputs.iter().chain(program.outputs.iter()).chain(program.dumps.iter()) {
+        for port in steps.inputs.iter().chain(steps.outputs.iter()).chain(steps.dumps.iter()) {
             lowering.allocate(port.shape.iter().product::<usize>() * Element::F32.bytes());
         }
         let network = checked.network();
-        for (index, (port, input)) in program.inputs.iter().zip(&network.inputs).enumerate() {
+        for (index, (port, input)) in steps.inputs.iter().zip(&network.inputs).enumerate() {
             let shape = &network.value(input.value).shape;
             let port_storage = port_of(BufferId(index as u32), shape);
             lowering.storage[port.buffer.0 as usize] = Some(Storage::Port(port_storage));
@@ -224,8 +223,8 @@ impl<'a> Lowering<'a> {
     }
 
     /// The kernel of a convolution, if it mixes it itself.
-    pub(super) fn read_unmixed(&self, kernel: &kwc_program::Kernel) -> Option<Unmixed> {
-        let kwc_program::Operand::Buffer(buffer) = kernel.data else { return None };
+    pub(super) fn read_unmixed(&self, kernel: Operand) -> Option<Unmixed> {
+        let Operand::Buffer(buffer) = kernel else { return None };
         match self.storage(buffer) {
             Storage::Unmixed(unmixed) => Some(unmixed),
             Storage::Port(_) | Storage::Map(_) | Storage::Sums(_) | Storage::Attention(_) | Storage::Kernel(_) => None,
@@ -236,19 +235,19 @@ impl<'a> Lowering<'a> {
     /// packed for [`KernelOperand`].
     pub(super) fn kernel_operand(
         &mut self,
-        kernel: &kwc_program::Kernel,
+        kernel: Operand,
         rows: usize,
         in_channels: usize,
         positions: usize,
         channel_block: usize,
     ) -> KernelOperand {
-        match kernel.data {
-            kwc_program::Operand::Weight(weight) => {
+        match kernel {
+            Operand::Weight(weight) => {
                 let order = Order::Kernel { rows, in_channels, positions, pitch: padded(rows) };
                 let weight = self.weight(weight, order, self.element(), "[positions, in_channels, out_channels]");
                 KernelOperand::fixed(weight, rows, in_channels)
             }
-            kwc_program::Operand::Buffer(buffer) => {
+            Operand::Buffer(buffer) => {
                 let Mixed { buffer, block, pitch, elements, .. } = self.read_mixed(buffer);
                 let argument = Argument::Buffer(buffer);
                 KernelOperand { argument, sample_stride: elements, block, pitch, channel_block }
@@ -264,10 +263,10 @@ impl<'a> Lowering<'a> {
         element: Element,
         layout: &'static str,
     ) -> WeightId {
-        let source = &self.steps.program.weights[weight.0 as usize];
+        let source = &self.steps.weights[weight.0 as usize];
         let base = Base::Recipe(self.steps.recipes[weight.0 as usize].clone());
         let recipe = PackRecipe { base, elements: source.elements(), order, element };
-        let name = source.name.to_string();
+        let name = source.name.clone();
         self.pack(name, recipe, layout)
     }
 
@@ -293,7 +292,7 @@ impl<'a> Lowering<'a> {
 
     /// A vector with one `f32` per channel, padded.
     pub(super) fn vector(&mut self, weight: WeightId) -> Argument {
-        let length = padded(self.steps.program.weights[weight.0 as usize].elements());
+        let length = padded(self.steps.weights[weight.0 as usize].elements());
         Argument::Weight(self.weight(weight, Order::Padded { length }, Element::F32, "[channels]"))
     }
 
@@ -327,29 +326,29 @@ impl<'a> Lowering<'a> {
 
     /// Whether a later step averages a buffer of the steps over its positions.
     pub(super) fn is_averaged(&self, buffer: BufferId) -> bool {
-        let later = self.steps.program.steps.iter().skip(self.step + 1);
+        let later = self.steps.steps.iter().skip(self.step + 1);
         later.into_iter().any(|step| matches!(&step.op, Op::GlobalAverage(op) if op.input == buffer))
     }
 
     /// The output port of a buffer of the steps that nothing else reads: its step may write the port itself, as `f32` in
     /// PyTorch's order, and must if this gives one.
     pub(super) fn claim_output(&mut self, buffer: BufferId) -> Option<BufferId> {
-        let program = &self.steps.program;
-        let ports: Vec<usize> = program
+        let steps = self.steps;
+        let ports: Vec<usize> = steps
             .outputs
             .iter()
-            .chain(program.dumps.iter())
+            .chain(steps.dumps.iter())
             .enumerate()
             .filter(|(_, port)| port.buffer == buffer)
             .map(|(index, _)| index)
             .collect();
         let [port] = ports[..] else { return None };
-        let later = &program.steps[self.step + 1..];
-        if later.iter().any(|step| reads(&step.op).contains(&buffer)) {
+        let later = &steps.steps[self.step + 1..];
+        if later.iter().any(|step| step.op.reads().contains(&buffer)) {
             return None;
         }
         self.written[port] = true;
-        Some(BufferId(u32::try_from(program.inputs.len() + port).unwrap_or(u32::MAX)))
+        Some(BufferId(u32::try_from(steps.inputs.len() + port).unwrap_or(u32::MAX)))
     }
 
     /// The mixture grid of the dynamic layer of a path.
@@ -364,7 +363,7 @@ impl<'a> Lowering<'a> {
     /// Says that a layer can't be launched: the first one is the error of the plan.
     pub(super) fn refuse(&mut self, layer: &str, what: String) {
         // What is launched after the steps is named by its port.
-        let step = self.steps.program.steps.get(self.step).filter(|step| step.layer == layer);
+        let step = self.steps.steps.get(self.step).filter(|step| step.layer == layer);
         let place = step.and_then(|_| self.checked.place(*self.steps.layers.get(self.step)?));
         let layer = match (layer, place) {
             ("", Some(place)) => format!("the layer at {place}"),
@@ -442,16 +441,16 @@ impl<'a> Lowering<'a> {
     }
 
     fn finish(mut self) -> Lowered {
-        let program = &self.steps.program;
+        let steps = self.steps;
         let network = self.checked.network();
         let output_shapes: Vec<Shape> =
             network.outputs.iter().map(|port| network.value(port.value).shape.clone()).collect();
-        let ports: Vec<_> = program.outputs.iter().chain(program.dumps.iter()).cloned().collect();
+        let ports: Vec<_> = steps.outputs.iter().chain(steps.dumps.iter()).cloned().collect();
         for (index, port) in ports.iter().enumerate() {
             if self.written[index] {
                 continue;
             }
-            let to = BufferId(u32::try_from(program.inputs.len() + index).unwrap_or(u32::MAX));
+            let to = BufferId(u32::try_from(steps.inputs.len() + index).unwrap_or(u32::MAX));
             let shape = match output_shapes.get(index) {
                 Some(shape) => shape.clone(),
                 None => match network.paths.get(port.name.as_ref()) {
@@ -464,7 +463,7 @@ impl<'a> Lowering<'a> {
             elementwise::export(&mut self, &port.name, map, port_of(to, &shape));
         }
         let last = self.launches.len();
-        let (inputs, fixed) = (program.inputs.len(), program.inputs.len() + ports.len());
+        let (inputs, fixed) = (steps.inputs.len(), steps.inputs.len() + ports.len());
         for (index, buffer) in self.buffers[..fixed].iter_mut().enumerate() {
             if index >= inputs {
                 // The caller reads it afterwards.

@@ -10,14 +10,16 @@ mod tensor;
 mod tiles;
 
 use kwc_program::cuda::{Argument, Element};
-use kwc_program::{Attention as AttentionOp, Basis, BufferId, Mix, Op, Step, WeightId};
+use kwc_program::{BufferId, WeightId};
 
 use super::conv;
 use super::elementwise::used;
 use super::kernel::{Constant, Parameter, ParameterKind};
 use super::lower::Lowering;
 use super::storage::{Mixed, Storage, padded};
-use super::weights::{Base, Fold, Order, PackRecipe};
+use super::weights::{Order, PackRecipe};
+use crate::plan::steps::{Attention as AttentionOp, Basis, Mix, Step};
+use crate::plan::{Base, Fold};
 
 /// Layout of a warehouse.
 const LAYOUT: &str = "[cells * cell_spatial * cell_in, cell_out]";
@@ -70,8 +72,7 @@ pub(super) const fn folded_cells(basis: &Basis, mixtures: usize) -> usize {
 /// Blending with a temperature, and a caller who wants the attention, need one over the cells of the warehouse.
 pub(super) fn folded(lowering: &Lowering<'_>, op: &AttentionOp) -> Option<Basis> {
     let is_fewer = |basis: &Basis| folded_cells(basis, op.mixtures) < op.cells;
-    let mut steps = lowering.steps.program.steps.iter();
-    let is_gathered = steps.any(|step| matches!(&step.op, Op::GatherRows(gather) if gather.input == op.output));
+    let is_gathered = lowering.steps.is_gathered(op.output);
     op.basis.filter(|basis| is_fewer(basis) && op.temperature.is_none() && !is_gathered)
 }
 
@@ -97,7 +98,7 @@ fn folded_warehouse(lowering: &mut Lowering<'_>, step: &Step, op: &Mix, basis: &
 /// Adds the launch of a layer's mixing.
 pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Mix) {
     let attention = lowering.read_attention(op.attention);
-    let cell_out = *lowering.steps.program.weights[op.warehouse.0 as usize].shape.last().unwrap_or(&1);
+    let cell_out = *lowering.steps.weights[op.warehouse.0 as usize].shape.last().unwrap_or(&1);
     let pitch = padded(cell_out);
     let order = Order::Rows { width: cell_out, pitch };
     let element = lowering.element();

@@ -1,12 +1,12 @@
-//! Planning for CUDA: the CPU's steps as launches of specialised kernels.
+//! Planning for CUDA: steps as launches of specialised kernels.
 //!
-//! The steps that [`super::plan`] makes (batch norms folded, epilogues fused, no step in place) are lowered one by one, for
+//! The steps of a network (batch norms folded, epilogues fused, no step in place) are lowered one by one, for
 //! each range of batch sizes on its own:
 //!
 //! - `lower` walks the steps, and knows how every activation is stored;
 //! - one file for each kind of step chooses a kernel, its constants and its grid;
 //! - `kernel` says what a kernel is before it is text; equal ones are one;
-//! - `weights` says how packed weights come of the CPU's;
+//! - `weights` says how weights are packed;
 //! - `gpu` has the figures of the GPUs that plans are made for;
 //! - `bounds` says how long launches take at least, and `strategy` how dynamic layers are computed.
 
@@ -24,7 +24,6 @@ mod mix;
 mod norm;
 mod pool;
 mod product;
-mod reads;
 mod storage;
 mod strategy;
 mod weights;
@@ -39,7 +38,7 @@ pub use conv::Choice;
 pub use gpu::{GPUS, Gpu};
 pub use kernel::{Constant, Epilogue, Family, Kernel, Parameter, ParameterKind};
 pub use strategy::{CellSource, Modelled, Strategy};
-pub use weights::{Base, Fold, Order, PackRecipe};
+pub use weights::{Order, PackRecipe};
 pub use work::{Amount, Work};
 
 use super::Error;
@@ -129,7 +128,7 @@ pub fn plan(checked: &Checked, options: &Options) -> Result<Planned, Error> {
         temperature: options.temperature,
         in_place: false,
     };
-    let steps = super::plan(checked, &steps)?;
+    let steps = super::steps(checked, &steps)?;
     let mut shared = lower::Shared::default();
     let mut variants: Vec<Variant> = Vec::new();
     let mut work = Vec::new();
@@ -160,13 +159,13 @@ pub fn plan(checked: &Checked, options: &Options) -> Result<Planned, Error> {
     };
     let program = Program {
         format: FORMAT_VERSION,
-        name: steps.program.name.clone(),
+        name: Cow::Owned(steps.name.clone()),
         precision: options.precision,
         gpu: Cow::Borrowed(options.gpu.name),
         max_batch: options.max_batch.max(1),
-        inputs: ports(&steps.program.inputs),
-        outputs: ports(&steps.program.outputs),
-        dumps: ports(&steps.program.dumps),
+        inputs: ports(&steps.inputs),
+        outputs: ports(&steps.outputs),
+        dumps: ports(&steps.dumps),
         weights_id: Cow::Owned(weights::id(&shared.weights, &shared.recipes)),
         weights: Cow::Owned(shared.weights),
         weight_bytes: shared.weight_bytes,

@@ -1,11 +1,11 @@
 //! Layer norm over channels.
 
 use kwc_program::cuda::{Argument, CHANNELS, Element, Extent};
-use kwc_program::{LayerNorm, Step};
 
 use super::elementwise::{copied, kernel, used};
 use super::kernel::{Constant, Epilogue, Family, ParameterKind, count};
 use super::lower::Lowering;
+use crate::plan::steps::{LayerNorm, Step};
 
 /// Most threads that make a position: a warp.
 const MOST_LANES: usize = 32;

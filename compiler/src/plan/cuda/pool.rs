@@ -1,11 +1,12 @@
 //! Pooling over windows.
 
+use kwc_program::PoolKind;
 use kwc_program::cuda::{Argument, CHANNELS, Extent};
-use kwc_program::{Pool, PoolKind, Step};
 
 use super::elementwise::{blocks, copied, kernel, used};
 use super::kernel::{Family, ParameterKind};
 use super::lower::Lowering;
+use crate::plan::steps::{Pool, Step};
 
 /// Adds the launch of a pooling.
 pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Pool) {

@@ -1,9 +1,10 @@
 //! How what the steps compute is stored on the device.
 
 use kwc_program::cuda::{Argument, CHANNELS, Element};
-use kwc_program::{Basis, BufferId, WeightId};
+use kwc_program::{BufferId, WeightId};
 
 use super::conv::Unmixed;
+use crate::plan::steps::Basis;
 
 /// What a buffer of the steps holds, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

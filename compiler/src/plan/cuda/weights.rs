@@ -1,10 +1,10 @@
-//! Packed weights of a Program for CUDA: the CPU's recipe, and the order in which its elements then stand.
+//! Packed weights of a Program for CUDA: what they are made of, and the order in which the elements then stand.
 
 use kwc_program::cuda::{Element, Weight};
 use sha2::{Digest as _, Sha256};
 
 use crate::hash;
-use crate::plan::Recipe;
+use crate::plan::Base;
 
 /// The name of a table of weights: what it says of their places, shapes and layouts, and how they are made, hashed.
 pub(super) fn id(weights: &[Weight], recipes: &[PackRecipe]) -> String {
@@ -18,7 +18,7 @@ pub(super) fn id(weights: &[Weight], recipes: &[PackRecipe]) -> String {
 /// How to make one packed weight.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PackRecipe {
-    /// Makes the elements as the CPU stores them.
+    /// Makes the elements.
     pub base: Base,
     /// How many those are.
     pub elements: usize,
@@ -28,43 +28,7 @@ pub struct PackRecipe {
     pub element: Element,
 }
 
-/// Where the elements of a packed weight come from.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Base {
-    /// The checkpoint, as the CPU packs it.
-    Recipe(Recipe),
-    /// These values, whatever the checkpoint.
-    Values(Vec<f32>),
-    /// A warehouse with a layer's basis folded in.
-    Folded(Fold),
-}
-
-/// The cells that a layer with a non-local basis mixes if the basis is folded into the warehouse, `[local + rank + mixtures]`
-/// of them: the layer's own cells; for each row of the basis, `sum over nonlocal j of fc3[j, q] * e_j`; and for each mixture,
-/// in packed order, its constant part, `sum over nonlocal j of bias[i, j] * e_j`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Fold {
-    /// The warehouse, `[cells, cell]`.
-    pub warehouse: Recipe,
-    /// `[cells - local, rank]`
-    pub fc3: Recipe,
-    /// `[mixtures, cells + 1]`
-    pub bias: Recipe,
-    /// Cells of the warehouse.
-    pub cells: usize,
-    /// Elements of a cell.
-    pub cell: usize,
-    /// The layer's own cells.
-    pub local: usize,
-    /// The first of them.
-    pub start_cell: usize,
-    /// Rank of the basis.
-    pub rank: usize,
-    /// Mixtures of the layer.
-    pub mixtures: usize,
-}
-
-/// From the CPU's order to a kernel's. What is padding is zero.
+/// From the order of what a weight is made of to a kernel's. What is padding is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// As it is.

@@ -1,5 +1,5 @@
-//! What `kwc run` takes of memory: the packed weights, the largest mixed kernels, half as much again as the activations,
-//! and 64 MiB for everything else. Nothing large may stand in memory twice.
+//! What `kwc run` takes of memory: the packed weights, the largest mixed kernels, a quarter more than the activations, and
+//! 64 MiB for everything else. Nothing large may stand in memory twice.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use kwc_compiler::plan::{Options, plan};
 use kwc_compiler::state;
 use kwc_compiler::weights::State;
-use kwc_program::Op;
+use kwc_program::{Op, Source};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 
 use super::{command, folder_with};
@@ -23,9 +23,12 @@ fn peak(spec: &str, batch: usize) -> (usize, usize) {
     let checked = checked_text(spec);
     let program = plan(&checked, &Options::default()).unwrap().program;
     let mixed = program.steps.iter().map(|step| match &step.op {
-        Op::Mix(mix) => mix.mixtures * mix.cell,
-        Op::Conv(_)
-        | Op::Linear(_)
+        Op::Conv(conv) => match conv.kernel.source {
+            Source::Mixed(_) => conv.depth() * conv.kernel.panels(conv.out_channels) * conv.kernel.width,
+            Source::Weight(_) => 0,
+        },
+        Op::Import(_)
+        | Op::Export(_)
         | Op::GlobalAverage(_)
         | Op::Attention(_)
         | Op::Pool(_)
@@ -36,8 +39,7 @@ fn peak(spec: &str, batch: usize) -> (usize, usize) {
         | Op::GatherRows(_) => 0,
     });
     let mixed = mixed.max().unwrap_or(0);
-    let activations = program.arena - mixed;
-    let allowed = 4 * (program.weight_elements + batch * (mixed + activations * 3 / 2)) + 64 * MIB;
+    let allowed = 4 * (program.weight_elements + batch * (mixed + program.arena * 5 / 4)) + 64 * MIB;
 
     let mut state = State::default();
     for tensor in state::tensors(&checked).into_iter().filter(|t| t.kind != state::Kind::Counter) {

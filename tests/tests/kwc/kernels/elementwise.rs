@@ -2,12 +2,7 @@
 
 use kwc_runtime::program::{Activation, Epilogue, GlobalAverage, LayerNorm, Map, Op, Pool, PoolKind};
 
-use super::{ACTIVATIONS, Assembly, Random, activate, assert_close};
-
-/// Channel of an element of one sample.
-fn channel(index: usize, channels: usize, positions: usize, channels_last: bool) -> usize {
-    if channels_last { index % channels } else { index / positions }
-}
+use super::{ACTIVATIONS, Assembly, Expected, Random, activate, place, positions, real, volume};
 
 #[test]
 fn maps_follow_the_definition_in_place_and_out_of_place() {
@@ -15,7 +10,7 @@ fn maps_follow_the_definition_in_place_and_out_of_place() {
     for round in 0..120 {
         let (batch, channels) = (random.between(1, 3), random.between(1, 20));
         let positions = if round % 40 == 0 { 20_000 } else { random.between(1, 40) };
-        let (channels_last, length) = (random.yes(), channels * positions);
+        let length = channels * positions;
         let (scale, shift) = (random.values(channels), random.values(channels));
         let (values, addend) = (random.values(batch * length), random.values(batch * length));
         let mut assembly = Assembly::default();
@@ -34,10 +29,9 @@ fn maps_follow_the_definition_in_place_and_out_of_place() {
             add,
             activation: random.pick(&ACTIVATIONS),
         };
-        assembly.step(Op::Map(Map { input, output, channels, positions, channels_last, epilogue }));
-        let actual = assembly.run(output, batch, inputs);
+        assembly.step(Op::Map(Map { input, output, channels, positions, epilogue }));
         let reference = |index: usize| {
-            let channel = channel(index % length, channels, positions, channels_last);
+            let channel = index % channels;
             let scale = if epilogue.scale.is_some() { f64::from(scale[channel]) } else { 1.0 };
             let shift = if epilogue.shift.is_some() { f64::from(shift[channel]) } else { 0.0 };
             let add = match epilogue.add {
@@ -47,8 +41,8 @@ fn maps_follow_the_definition_in_place_and_out_of_place() {
             };
             activate(epilogue.activation, scale * f64::from(values[index]) + shift + add)
         };
-        let expected: Vec<_> = (0..batch * length).map(reference).collect();
-        assert_close(&actual, &expected, 1e-6, &(batch, channels, positions, channels_last, epilogue, output == input));
+        let expected = Expected::new(output, (0..batch * length).map(reference).collect(), 1e-6);
+        assembly.check(batch, inputs, &[expected], &(batch, channels, positions, epilogue, output == input));
     }
 }
 
@@ -63,7 +57,7 @@ fn activations_are_exact_far_from_zero_and_near_it() {
         let (input, output) = (assembly.input(values.len()), assembly.buffer(values.len()));
         let epilogue = Epilogue { activation, ..Epilogue::NONE };
         let (channels, positions) = (1, values.len());
-        assembly.step(Op::Map(Map { input, output, channels, positions, channels_last: false, epilogue }));
+        assembly.step(Op::Map(Map { input, output, channels, positions, epilogue }));
         let actual = assembly.run(output, 1, &[&values]);
         for (&x, &y) in values.iter().zip(&actual) {
             let expected = activate(activation, f64::from(x));
@@ -88,7 +82,7 @@ fn activations_keep_what_is_no_number_and_survive_the_extremes() {
         let mut assembly = Assembly::default();
         let (input, output) = (assembly.input(5), assembly.buffer(5));
         let epilogue = Epilogue { activation, ..Epilogue::NONE };
-        assembly.step(Op::Map(Map { input, output, channels: 1, positions: 5, channels_last: false, epilogue }));
+        assembly.step(Op::Map(Map { input, output, channels: 1, positions: 5, epilogue }));
         let mut model = assembly.model(output, 1).unwrap();
         model.run(1, &[&values]).unwrap();
         assert!(model.output(0)[0].is_nan(), "{activation:?}");
@@ -99,9 +93,9 @@ fn activations_keep_what_is_no_number_and_survive_the_extremes() {
 #[test]
 fn layer_norm_follows_the_definition() {
     let mut random = Random(0x106);
-    for _ in 0..120 {
+    for round in 0..120 {
         let (batch, channels) = (random.between(1, 3), random.between(1, 50));
-        let (positions, channels_last) = (random.between(1, 150), random.yes());
+        let positions = if round % 40 == 0 { 5000 } else { random.between(1, 150) };
         let length = channels * positions;
         let (weight, bias) = (random.values(channels), random.values(channels));
         // Values that vary little around a large mean: statistics in single precision would not do.
@@ -116,37 +110,24 @@ fn layer_norm_follows_the_definition() {
             output,
             channels,
             positions,
-            channels_last,
             weight: weight_id,
             bias: bias_id,
             epsilon,
             activation,
         }));
-        let actual = assembly.run(output, batch, &[&values]);
-        let place = |sample: usize, channel: usize, position: usize| {
-            let inner = if channels_last { position * channels + channel } else { channel * positions + position };
-            sample * length + inner
-        };
-        let mut expected = vec![f64::NAN; batch * length];
-        for sample in 0..batch {
-            for position in 0..positions {
-                let value = |channel: usize| f64::from(values[place(sample, channel, position)]);
-                let count = f64::from(u32::try_from(channels).unwrap());
-                let mean = (0..channels).map(value).sum::<f64>() / count;
-                let variance = (0..channels).map(|channel| (value(channel) - mean).powi(2)).sum::<f64>() / count;
-                for channel in 0..channels {
-                    let normed = (value(channel) - mean) / (variance + f64::from(epsilon)).sqrt();
-                    let y = normed * f64::from(weight[channel]) + f64::from(bias[channel]);
-                    expected[place(sample, channel, position)] = activate(activation, y);
-                }
-            }
+        let mut expected = Vec::with_capacity(values.len());
+        for position in values.chunks_exact(channels) {
+            let values = || position.iter().map(|&value| f64::from(value));
+            let mean = values().sum::<f64>() / real(channels);
+            let variance = values().map(|value| (value - mean).powi(2)).sum::<f64>() / real(channels);
+            let factors = weight.iter().zip(&bias);
+            expected.extend(values().zip(factors).map(|(value, (&weight, &bias))| {
+                let normed = (value - mean) / (variance + f64::from(epsilon)).sqrt();
+                activate(activation, normed * f64::from(weight) + f64::from(bias))
+            }));
         }
-        assert_close(
-            &actual,
-            &expected,
-            1e-6,
-            &(batch, channels, positions, channels_last, activation, output == input),
-        );
+        let case = (batch, channels, positions, activation, output == input);
+        assembly.check(batch, &[&values], &[Expected::new(output, expected, 1e-6)], &case);
     }
 }
 
@@ -154,119 +135,134 @@ fn layer_norm_follows_the_definition() {
 fn global_averages_follow_the_definition() {
     let mut random = Random(0x6a);
     for round in 0..80 {
-        let (batch, channels, channels_last) = (random.between(1, 3), random.between(1, 150), random.yes());
+        let (batch, channels) = (random.between(1, 3), random.between(1, 150));
         let positions = if round % 20 == 0 { 3000 } else { random.between(1, 60) };
         let length = channels * positions;
         let values = random.values(batch * length);
         let mut assembly = Assembly::default();
         let (input, output) = (assembly.input(length), assembly.buffer(channels));
-        assembly.step(Op::GlobalAverage(GlobalAverage { input, output, channels, positions, channels_last }));
-        let actual = assembly.run(output, batch, &[&values]);
+        assembly.step(Op::GlobalAverage(GlobalAverage { input, output, channels, positions }));
         let mut expected = vec![0.0; batch * channels];
         for (index, &value) in values.iter().enumerate() {
-            let channel = channel(index % length, channels, positions, channels_last);
-            let count = f64::from(u32::try_from(positions).unwrap());
-            expected[index / length * channels + channel] += f64::from(value) / count;
+            expected[index / length * channels + index % channels] += f64::from(value) / real(positions);
         }
-        assert_close(&actual, &expected, 1e-6, &(batch, channels, positions, channels_last));
+        let expected = Expected::new(output, expected, 1e-6);
+        assembly.check(batch, &[&values], &[expected], &(batch, channels, positions));
     }
 }
 
-#[test]
-fn pools_follow_the_definition() {
-    let mut random = Random(0x9001);
-    for _ in 0..200 {
-        let (batch, channels) = (random.between(1, 3), random.between(1, 5));
-        let kernel: [usize; 3] = std::array::from_fn(|_| random.between(1, 4));
-        let padding: [usize; 3] = std::array::from_fn(|d| random.between(0, kernel[d] / 2));
-        let stride: [usize; 3] = std::array::from_fn(|_| random.between(1, 3));
-        let size: [usize; 3] = std::array::from_fn(|d| kernel[d] + random.between(0, 6));
-        let out: [usize; 3] = std::array::from_fn(|d| (size[d] + 2 * padding[d] - kernel[d]) / stride[d] + 1);
-        let kind = random.pick(&[PoolKind::Max, PoolKind::Average, PoolKind::AverageInside]);
-        let plane = size.iter().product::<usize>();
+/// Pooling in PyTorch's terms.
+#[derive(Debug)]
+struct Pooling {
+    kind: PoolKind,
+    batch: usize,
+    channels: usize,
+    size: [usize; 3],
+    kernel: [usize; 3],
+    stride: [usize; 3],
+    padding: [usize; 3],
+}
+
+impl Pooling {
+    fn output(&self) -> [usize; 3] {
+        std::array::from_fn(|d| (self.size[d] + 2 * self.padding[d] - self.kernel[d]) / self.stride[d] + 1)
+    }
+
+    /// The positions of a window that are inside the input.
+    fn window(&self, at: [usize; 3]) -> Vec<usize> {
+        let seen = |tap: [usize; 3]| {
+            place(std::array::from_fn(|d| (at[d] * self.stride[d] + tap[d]).checked_sub(self.padding[d])), self.size)
+        };
+        positions(self.kernel).filter_map(seen).collect()
+    }
+
+    fn check(&self, random: &mut Random) {
+        let Self { kind, batch, channels, .. } = *self;
+        let length = channels * volume(self.size);
         // All negative, so that padding would win if it could.
-        let values: Vec<f32> = random.values(batch * channels * plane).iter().map(|value| value - 1.5).collect();
+        let values: Vec<f32> = random.values(batch * length).iter().map(|value| value - 1.5).collect();
         let mut assembly = Assembly::default();
-        let (input, output) =
-            (assembly.input(channels * plane), assembly.buffer(channels * out.iter().product::<usize>()));
+        let (input, output) = (assembly.input(length), assembly.buffer(channels * volume(self.output())));
         assembly.step(Op::Pool(Pool {
             kind,
             input,
             output,
             channels,
-            input_size: size,
-            output_size: out,
-            kernel_size: kernel,
-            stride,
-            padding,
+            input_size: self.size,
+            output_size: self.output(),
+            kernel_size: self.kernel,
+            stride: self.stride,
+            padding: self.padding,
         }));
-        let actual = assembly.run(output, batch, &[&values]);
         let mut expected = Vec::new();
-        for plane in values.chunks_exact(plane) {
-            for z in 0..out[0] {
-                for y in 0..out[1] {
-                    for x in 0..out[2] {
-                        let seen = look(
-                            plane,
-                            size,
-                            kernel,
-                            std::array::from_fn(|d| {
-                                isize::try_from([z, y, x][d] * stride[d]).unwrap()
-                                    - isize::try_from(padding[d]).unwrap()
-                            }),
-                        );
-                        let sum = seen.iter().sum::<f64>();
-                        let count = |count: usize| f64::from(u32::try_from(count).unwrap());
-                        expected.push(match kind {
-                            PoolKind::Max => seen.iter().fold(f64::NEG_INFINITY, |most, &value| most.max(value)),
-                            PoolKind::Average => sum / count(kernel.iter().product()),
-                            PoolKind::AverageInside => sum / count(seen.len()),
-                        });
-                    }
+        for map in values.chunks_exact(length) {
+            for at in positions(self.output()) {
+                let window = self.window(at);
+                for channel in 0..channels {
+                    let seen = window.iter().map(|position| f64::from(map[position * channels + channel]));
+                    expected.push(match kind {
+                        PoolKind::Max => seen.fold(f64::NEG_INFINITY, f64::max),
+                        PoolKind::Average => seen.sum::<f64>() / real(volume(self.kernel)),
+                        PoolKind::AverageInside => seen.sum::<f64>() / real(window.len()),
+                    });
                 }
             }
         }
-        assert_close(&actual, &expected, 1e-6, &(kind, size, kernel, stride, padding));
+        assembly.check(batch, &[&values], &[Expected::new(output, expected, 1e-6)], self);
     }
 }
 
-/// The values of a window that are inside the plane.
-fn look(plane: &[f32], size: [usize; 3], kernel: [usize; 3], origin: [isize; 3]) -> Vec<f64> {
-    let mut seen = Vec::new();
-    for z in 0..kernel[0] {
-        for y in 0..kernel[1] {
-            for x in 0..kernel[2] {
-                let at: [usize; 3] = std::array::from_fn(|d| {
-                    origin[d].checked_add_unsigned([z, y, x][d]).unwrap().try_into().unwrap_or(usize::MAX)
-                });
-                if (0..3).all(|d| at[d] < size[d]) {
-                    seen.push(f64::from(plane[(at[0] * size[1] + at[1]) * size[2] + at[2]]));
-                }
-            }
+const POOL_KINDS: [PoolKind; 3] = [PoolKind::Max, PoolKind::Average, PoolKind::AverageInside];
+
+#[test]
+fn pools_follow_the_definition() {
+    let mut random = Random(0x9001);
+    for _ in 0..200 {
+        let kernel: [usize; 3] = std::array::from_fn(|_| random.between(1, 4));
+        Pooling {
+            kind: random.pick(&POOL_KINDS),
+            batch: random.between(1, 3),
+            channels: random.pick(&[1, 2, 3, 5, 8, 13, 32, 47]),
+            size: std::array::from_fn(|d| kernel[d] + random.between(0, 4)),
+            kernel,
+            stride: std::array::from_fn(|_| random.between(1, 3)),
+            padding: std::array::from_fn(|d| random.between(0, kernel[d] / 2)),
         }
+        .check(&mut random);
     }
-    seen
+}
+
+#[test]
+fn large_pools_follow_the_definition() {
+    let mut random = Random(0x1a9);
+    for kind in POOL_KINDS {
+        let (kernel, stride, padding) = ([1, 3, 3], [1, 2, 2], [0, 1, 1]);
+        Pooling { kind, batch: 2, channels: 64, size: [1, 41, 56], kernel, stride, padding }.check(&mut random);
+    }
 }
 
 #[test]
 fn the_largest_of_a_window_keeps_what_is_no_number() {
-    let mut assembly = Assembly::default();
-    let (input, output) = (assembly.input(6), assembly.buffer(3));
-    let (input_size, output_size, kernel_size) = ([1, 1, 6], [1, 1, 3], [1, 1, 2]);
-    let (kind, stride, padding) = (PoolKind::Max, [1, 1, 2], [0; 3]);
-    assembly.step(Op::Pool(Pool {
-        kind,
-        input,
-        output,
-        channels: 1,
-        input_size,
-        output_size,
-        kernel_size,
-        stride,
-        padding,
-    }));
-    let mut model = assembly.model(output, 1).unwrap();
-    model.run(1, &[&[f32::NAN, 1.0, 1.0, f32::NAN, 2.0, 1.0]]).unwrap();
-    assert!(model.output(0)[..2].iter().all(|value| value.is_nan()));
-    assert_eq!(model.output(0)[2], 2.0);
+    for channels in [1, 8, 41] {
+        let mut assembly = Assembly::default();
+        let (input, output) = (assembly.input(6 * channels), assembly.buffer(3 * channels));
+        assembly.step(Op::Pool(Pool {
+            kind: PoolKind::Max,
+            input,
+            output,
+            channels,
+            input_size: [1, 1, 6],
+            output_size: [1, 1, 3],
+            kernel_size: [1, 1, 2],
+            stride: [1, 1, 2],
+            padding: [0; 3],
+        }));
+        let positions = [f32::NAN, 1.0, 1.0, f32::NAN, 2.0, 1.0];
+        let values: Vec<f32> = positions.iter().flat_map(|&value| vec![value; channels]).collect();
+        assembly.every_way(output, 1, &[&values], |model, way| {
+            let (wrong, right) = model.output(0).split_at(2 * channels);
+            assert!(wrong.iter().all(|value| value.is_nan()), "{way}: {wrong:?}");
+            assert_eq!(right, vec![2.0; channels], "{way}");
+        });
+    }
 }

@@ -1,97 +1,145 @@
 //! Programs that contradict themselves are refused, and what is accepted runs.
 
-use kwc_runtime::cpu::{Model, Options};
 use kwc_runtime::program::{
-    Attention, AttentionNorm, Basis, Buffer, BufferId, Concat, ConcatPart, Conv, Epilogue, GatherRows, GlobalAverage,
-    Kernel, KernelLayout, LayerNorm, Linear, Map, Mix, Op, Operand, Pool, PoolKind, Program, Temperature, Upsample,
+    Attention, AttentionNorm, Basis, BufferId, Concat, ConcatPart, Conv, Epilogue, Export, GatherRows, GlobalAverage,
+    Import, Kernel, LayerNorm, Map, Mixing, Op, PANEL, Pool, PoolKind, Program, Source, Temperature, Upsample,
     WeightId,
 };
-use kwc_runtime::{Error, Weights};
 
 use super::{Activation, Assembly, Random, load};
 
-/// A Program with one of every operation, and the values of its weights.
-fn everything() -> (Program, Vec<f32>) {
-    let mut a = Assembly::default();
+/// Places of the steps of [`everything`] in its Program.
+pub(super) mod step {
+    pub(in super::super) const IMPORT: usize = 0;
+    pub(in super::super) const ATTENTION: usize = 2;
+    /// Mixed.
+    pub(in super::super) const CONV: usize = 3;
+    pub(in super::super) const FOLDED: usize = 4;
+    /// Mixed, with constants.
+    pub(in super::super) const DEPTHWISE: usize = 5;
+    /// Static, in two groups.
+    pub(in super::super) const GROUPED: usize = 6;
+    pub(in super::super) const POOL: usize = 9;
+    pub(in super::super) const GATHER: usize = 12;
+}
+
+/// An attention whose weights are all `values` long enough.
+fn attention(a: &mut Assembly, (channels, mixtures, cells): (usize, usize, usize), local: usize) -> Attention {
     let mut values = |length: usize| a.weight(&Random(9).values(length));
-    let (w4, w6, fc2, fc3, bias) = (values(4), values(6), values(2 * 4 * 4), values(1), values(2 * 4));
-    let (fc1, warehouse, kernel) = (values(16), values(3 * 12), values(6 * 4));
-    let image = a.input(4 * 6);
-    let (average, alpha, mixed) = (a.buffer(4), a.buffer(2 * 3), a.buffer(2 * 12));
-    let (convolved, token_map, pooled) = (a.buffer(6 * 6), a.buffer(6 * 6), a.buffer(6 * 3));
-    let (joined, large, gathered) = (a.buffer(12 * 3), a.buffer(12 * 6), a.buffer(12 * 6));
-    let epilogue = Epilogue { scale: Some(w6), shift: Some(w6), add: None, activation: Activation::Relu };
-    a.step(Op::GlobalAverage(GlobalAverage {
-        input: image,
-        output: average,
-        channels: 4,
-        positions: 6,
-        channels_last: false,
-    }));
-    a.step(Op::Attention(Attention {
-        average,
-        output: alpha,
-        channels: 4,
-        hidden: 4,
-        mixtures: 2,
-        cells: 3,
-        fc1,
+    let (hidden, rank) = (4, 1);
+    let w4 = values(hidden);
+    let panels = (mixtures * (local + rank + 1)).div_ceil(PANEL);
+    Attention {
+        average: BufferId(0),
+        output: BufferId(0),
+        channels,
+        hidden,
+        mixtures,
+        cells,
+        fc1: values(PANEL * channels),
         fc1_bias: Some(w4),
         norm: AttentionNorm::Batch { scale: w4, shift: w4 },
-        fc2,
+        fc2: values(panels * PANEL * hidden),
         fc2_bias: None,
-        basis: Some(Basis { local: 2, start_cell: 1, rank: 1, fc3, bias }),
-        temperature: Some(Temperature { t: 0.5, beta: vec![0, 3].into() }),
-    }));
-    a.step(Op::Mix(Mix { attention: alpha, warehouse, output: mixed, mixtures: 2, cells: 3, cell: 12 }));
-    a.step(Op::Conv(Conv {
-        input: image,
-        output: convolved,
-        kernel: Kernel { data: Operand::Buffer(mixed), layout: KernelLayout::Blocks { rows: 3 } },
-        in_channels: 4,
+        basis: Some(Basis {
+            local,
+            start_cell: 1,
+            rank,
+            fc3: values(PANEL * rank),
+            bias: values(mixtures * (cells + 1)),
+            is_folded: false,
+        }),
+        temperature: None,
+    }
+}
+
+/// A convolution of six positions by a kernel of three, all of them inside.
+fn conv(input: BufferId, output: BufferId, source: Source, epilogue: Epilogue) -> Conv {
+    Conv {
+        input,
+        output,
+        kernel: Kernel { source, block: 3, width: PANEL / 2 },
+        in_channels: 6,
         out_channels: 6,
         groups: 1,
-        channel_block: 4,
         input_size: [1, 1, 6],
         output_size: [1, 1, 6],
-        kernel_size: [1, 1, 1],
+        kernel_size: [1, 1, 3],
         stride: [1; 3],
-        padding: [0; 3],
+        padding: [0, 0, 1],
         dilation: [1; 3],
         epilogue,
-    }));
-    a.step(Op::Linear(Linear {
-        input: image,
-        output: token_map,
-        kernel: Kernel { data: Operand::Weight(kernel), layout: KernelLayout::Rows },
+        average: None,
+    }
+}
+
+/// A Program with one of every operation, and the values of its weights.
+pub(super) fn everything() -> (Program, Vec<f32>) {
+    let mut a = Assembly::default();
+    let image = a.input(4 * 6);
+    let (padded, average, alpha, convolved) = (a.buffer(8 * 4), a.buffer(4), a.buffer(2 * 3), a.buffer(6 * 6));
+    let (averaged, folded, deep, tokens) = (a.buffer(6), a.buffer(6 * 4), a.buffer(6 * 6), a.buffer(6 * 6));
+    let (pooled, joined, large) = (a.buffer(3 * 6), a.buffer(3 * 12), a.buffer(6 * 12));
+    let (gathered, exported) = (a.buffer(6 * 12), a.buffer(12 * 6));
+    let mut values = |length: usize| a.weight(&Random(9).values(length));
+    let w6 = values(6);
+    let (warehouse, lanes) = (values(12 * 3 * 16), values(3 * 16));
+    let (constants, kernel) = (values(6 * 16), values(2 * 3 * 32));
+    let epilogue = Epilogue { scale: Some(w6), shift: Some(w6), add: None, activation: Activation::Relu };
+
+    a.step(Op::Import(Import { input: image, output: padded, channels: 4, input_size: [1, 1, 6], padding: [0, 0, 1] }));
+    a.step(Op::GlobalAverage(GlobalAverage { input: padded, output: average, channels: 4, positions: 8 }));
+    let temperature = Some(Temperature { t: 0.5, beta: vec![0, 3].into() });
+    let op = attention(&mut a, (4, 2, 3), 2);
+    a.step(Op::Attention(Attention { average, output: alpha, temperature, ..op }));
+    let mixing = Mixing {
+        attention: alpha,
+        warehouse,
+        constants: None,
+        cells: 3,
+        cell_out: 3,
+        cell_in: 4,
+        cell_spatial: 3,
+        grid: [2, 1, 1],
+    };
+    a.step(Op::Conv(Conv {
         in_channels: 4,
-        out_channels: 6,
-        positions: 6,
-        channels_last: true,
-        epilogue: Epilogue { add: Some(convolved), ..epilogue },
+        input_size: [1, 1, 8],
+        padding: [0; 3],
+        average: Some(averaged),
+        ..conv(padded, convolved, Source::Mixed(mixing), epilogue)
     }));
+    let op = attention(&mut a, (6, 6, 5), 2);
+    let basis = op.basis.map(|basis| Basis { is_folded: true, ..basis });
+    a.step(Op::Attention(Attention { average: averaged, output: folded, basis, ..op }));
+    let mixing = Mixing {
+        attention: folded,
+        warehouse: lanes,
+        constants: Some(constants),
+        cell_in: 1,
+        cell_spatial: 1,
+        grid: [2, 3, 1],
+        ..mixing
+    };
+    a.step(Op::Conv(Conv { groups: 6, ..conv(convolved, deep, Source::Mixed(mixing), epilogue) }));
+    let epilogue = Epilogue { add: Some(convolved), ..epilogue };
+    let op = conv(deep, tokens, Source::Weight(kernel), epilogue);
+    let kernel = Kernel { width: PANEL, ..op.kernel };
+    a.step(Op::Conv(Conv { groups: 2, kernel, kernel_size: [1; 3], padding: [0; 3], ..op }));
     a.step(Op::LayerNorm(LayerNorm {
-        input: token_map,
-        output: token_map,
+        input: tokens,
+        output: tokens,
         channels: 6,
         positions: 6,
-        channels_last: false,
         weight: w6,
         bias: w6,
         epsilon: 1e-5,
         activation: Activation::Gelu,
     }));
-    a.step(Op::Map(Map {
-        input: token_map,
-        output: token_map,
-        channels: 6,
-        positions: 6,
-        channels_last: true,
-        epilogue,
-    }));
+    a.step(Op::Map(Map { input: tokens, output: tokens, channels: 6, positions: 6, epilogue }));
     a.step(Op::Pool(Pool {
         kind: PoolKind::AverageInside,
-        input: token_map,
+        input: tokens,
         output: pooled,
         channels: 6,
         input_size: [1, 1, 6],
@@ -101,7 +149,7 @@ fn everything() -> (Program, Vec<f32>) {
         padding: [0, 0, 1],
     }));
     let parts = vec![ConcatPart { buffer: pooled, channels: 6 }; 2].into();
-    a.step(Op::Concat(Concat { inputs: parts, output: joined, positions: 3, channels_last: false }));
+    a.step(Op::Concat(Concat { inputs: parts, output: joined, positions: 3 }));
     a.step(Op::Upsample(Upsample {
         input: joined,
         output: large,
@@ -111,7 +159,8 @@ fn everything() -> (Program, Vec<f32>) {
     }));
     let rows = vec![5, 4, 3, 2, 1, 0].into();
     a.step(Op::GatherRows(GatherRows { input: large, output: gathered, rows, width: 12 }));
-    (a.program(gathered), a.values.clone())
+    a.step(Op::Export(Export { input: gathered, output: exported, channels: 12, positions: 6 }));
+    (a.program(exported), a.values.clone())
 }
 
 #[test]
@@ -122,24 +171,24 @@ fn a_program_of_everything_runs() {
     assert!(model.output(0).iter().all(|value| value.is_finite()));
 }
 
-/// Every size and id of an operation.
+/// Every size of an operation.
 fn numbers(op: &mut Op) -> Vec<&mut usize> {
     fn all<'a>(arrays: impl IntoIterator<Item = &'a mut [usize; 3]>, rest: Vec<&'a mut usize>) -> Vec<&'a mut usize> {
         rest.into_iter().chain(arrays.into_iter().flatten()).collect()
     }
     match op {
-        Op::Conv(op) => all(
-            [
-                &mut op.input_size,
-                &mut op.output_size,
-                &mut op.kernel_size,
-                &mut op.stride,
-                &mut op.padding,
-                &mut op.dilation,
-            ],
-            vec![&mut op.in_channels, &mut op.out_channels, &mut op.groups, &mut op.channel_block],
-        ),
-        Op::Linear(op) => vec![&mut op.in_channels, &mut op.out_channels, &mut op.positions],
+        Op::Import(op) => all([&mut op.input_size, &mut op.padding], vec![&mut op.channels]),
+        Op::Export(op) => vec![&mut op.channels, &mut op.positions],
+        Op::Conv(op) => {
+            let mut rest = vec![&mut op.in_channels, &mut op.out_channels, &mut op.groups];
+            rest.extend([&mut op.kernel.block, &mut op.kernel.width]);
+            if let Source::Mixed(mixing) = &mut op.kernel.source {
+                rest.extend([&mut mixing.cells, &mut mixing.cell_out, &mut mixing.cell_in, &mut mixing.cell_spatial]);
+                rest.extend(&mut mixing.grid);
+            }
+            let sizes = [&mut op.input_size, &mut op.output_size, &mut op.kernel_size];
+            all(sizes.into_iter().chain([&mut op.stride, &mut op.padding, &mut op.dilation]), rest)
+        }
         Op::GlobalAverage(op) => vec![&mut op.channels, &mut op.positions],
         Op::Attention(op) => {
             let mut numbers = vec![&mut op.channels, &mut op.hidden, &mut op.mixtures, &mut op.cells];
@@ -148,7 +197,6 @@ fn numbers(op: &mut Op) -> Vec<&mut usize> {
             }
             numbers
         }
-        Op::Mix(op) => vec![&mut op.mixtures, &mut op.cells, &mut op.cell],
         Op::Pool(op) => all(
             [&mut op.input_size, &mut op.output_size, &mut op.kernel_size, &mut op.stride, &mut op.padding],
             vec![&mut op.channels],
@@ -164,19 +212,59 @@ fn numbers(op: &mut Op) -> Vec<&mut usize> {
     }
 }
 
+/// Every buffer of an operation.
 fn buffers(op: &mut Op) -> Vec<&mut BufferId> {
     match op {
-        Op::Conv(op) => vec![&mut op.input, &mut op.output],
-        Op::Linear(op) => vec![&mut op.input, &mut op.output],
+        Op::Import(op) => vec![&mut op.input, &mut op.output],
+        Op::Export(op) => vec![&mut op.input, &mut op.output],
+        Op::Conv(op) => {
+            let mut buffers = vec![&mut op.input, &mut op.output];
+            if let Source::Mixed(mixing) = &mut op.kernel.source {
+                buffers.push(&mut mixing.attention);
+            }
+            buffers.into_iter().chain(&mut op.average).chain(&mut op.epilogue.add).collect()
+        }
         Op::GlobalAverage(op) => vec![&mut op.input, &mut op.output],
         Op::Attention(op) => vec![&mut op.average, &mut op.output],
-        Op::Mix(op) => vec![&mut op.attention, &mut op.output],
         Op::Pool(op) => vec![&mut op.input, &mut op.output],
         Op::LayerNorm(op) => vec![&mut op.input, &mut op.output],
-        Op::Map(op) => vec![&mut op.input, &mut op.output],
+        Op::Map(op) => [&mut op.input, &mut op.output].into_iter().chain(&mut op.epilogue.add).collect(),
         Op::Concat(op) => op.inputs.to_mut().iter_mut().map(|part| &mut part.buffer).chain([&mut op.output]).collect(),
         Op::Upsample(op) => vec![&mut op.input, &mut op.output],
         Op::GatherRows(op) => vec![&mut op.input, &mut op.output],
+    }
+}
+
+/// Every weight of an operation.
+fn weights(op: &mut Op) -> Vec<&mut WeightId> {
+    match op {
+        Op::Conv(op) => {
+            let weights = match &mut op.kernel.source {
+                Source::Weight(id) => vec![id],
+                Source::Mixed(mixing) => [&mut mixing.warehouse].into_iter().chain(&mut mixing.constants).collect(),
+            };
+            weights.into_iter().chain(&mut op.epilogue.scale).chain(&mut op.epilogue.shift).collect()
+        }
+        Op::Attention(op) => {
+            let mut weights = vec![&mut op.fc1, &mut op.fc2];
+            match &mut op.norm {
+                AttentionNorm::Batch { scale, shift } => weights.extend([scale, shift]),
+                AttentionNorm::Layer { weight, bias, epsilon: _ } => weights.extend([weight, bias]),
+            }
+            if let Some(basis) = &mut op.basis {
+                weights.extend([&mut basis.fc3, &mut basis.bias]);
+            }
+            weights.into_iter().chain(&mut op.fc1_bias).chain(&mut op.fc2_bias).collect()
+        }
+        Op::LayerNorm(op) => vec![&mut op.weight, &mut op.bias],
+        Op::Map(op) => op.epilogue.scale.iter_mut().chain(&mut op.epilogue.shift).collect(),
+        Op::Import(_)
+        | Op::Export(_)
+        | Op::GlobalAverage(_)
+        | Op::Pool(_)
+        | Op::Concat(_)
+        | Op::Upsample(_)
+        | Op::GatherRows(_) => vec![],
     }
 }
 
@@ -197,7 +285,7 @@ fn any_number_of_a_program_may_be_wrong() {
     let mut refused = 0;
     for step in 0..program.steps.len() {
         for number in 0..numbers(&mut program.steps.to_vec()[step].op).len() {
-            for wrong in [0, 1, 2, 3, 7, usize::MAX, usize::MAX / 2, 1 << 32, 1 << 62] {
+            for wrong in [0, 1, 2, 3, 6, 7, 16, 32, usize::MAX, usize::MAX / 2, 1 << 32, 1 << 62] {
                 let mut changed = program.clone();
                 *numbers(&mut changed.steps.to_mut()[step].op)[number] = wrong;
                 refused += usize::from(load(changed.clone(), &values, 1).is_err());
@@ -205,18 +293,25 @@ fn any_number_of_a_program_may_be_wrong() {
             }
         }
     }
-    assert!(refused > 350, "only {refused} of the changed programs were refused");
+    assert!(refused > 1000, "only {refused} of the changed programs were refused");
 }
 
 #[test]
-fn any_buffer_of_a_program_may_be_wrong() {
+fn any_buffer_or_weight_of_a_program_may_be_wrong() {
     let (program, values) = everything();
     for step in 0..program.steps.len() {
         for operand in 0..buffers(&mut program.steps.to_vec()[step].op).len() {
-            for wrong in 0..14 {
+            for wrong in (0..program.buffers.len() + 2).chain([1 << 31]) {
                 let mut changed = program.clone();
-                *buffers(&mut changed.steps.to_mut()[step].op)[operand] = BufferId(wrong);
+                *buffers(&mut changed.steps.to_mut()[step].op)[operand] = BufferId(u32::try_from(wrong).unwrap());
                 assert!(survives(changed, &values), "step {step}, operand {operand} = buffer{wrong}");
+            }
+        }
+        for operand in 0..weights(&mut program.steps.to_vec()[step].op).len() {
+            for wrong in (0..program.weights.len() + 2).chain([1 << 31]) {
+                let mut changed = program.clone();
+                *weights(&mut changed.steps.to_mut()[step].op)[operand] = WeightId(u32::try_from(wrong).unwrap());
+                assert!(survives(changed, &values), "step {step}, operand {operand} = weight{wrong}");
             }
         }
     }
@@ -227,116 +322,5 @@ fn any_buffer_of_a_program_may_be_wrong() {
             changed.buffers.to_mut()[buffer].offset = offset;
             assert!(survives(changed, &values), "buffer{buffer} at {offset}");
         }
-    }
-}
-
-/// The message that refuses a Program.
-fn refusal(change: impl FnOnce(&mut Program)) -> String {
-    let (mut program, values) = everything();
-    change(&mut program);
-    load(program, &values, 1).unwrap_err().to_string()
-}
-
-#[test]
-fn refusals_say_where_and_why() {
-    let step = |index: usize, change: fn(&mut Op)| refusal(|program| change(&mut program.steps.to_mut()[index].op));
-    let conv = |change: fn(&mut Conv)| {
-        refusal(|program| {
-            if let Op::Conv(conv) = &mut program.steps.to_mut()[3].op {
-                change(conv);
-            }
-        })
-    };
-    let cases = [
-        (refusal(|program| program.format = 7), "the program has format 7, this runtime reads format 1"),
-        (refusal(|program| program.arena = 100), "ends beyond the arena of 100 elements"),
-        (refusal(|program| program.buffers.to_mut()[1].offset += 1), "no multiple of 16"),
-        (
-            refusal(|program| program.weights.to_mut()[0].offset = 1 << 40),
-            "weight `weight0` ends beyond the packed block",
-        ),
-        (
-            refusal(|program| program.weights.to_mut()[0].shape = vec![usize::MAX, 2].into()),
-            "weight `weight0` is too large",
-        ),
-        (
-            refusal(|program| program.outputs.to_mut()[0].shape = vec![5].into()),
-            "output `output` has shape [5], but its buffer9 has 72 elements",
-        ),
-        (refusal(|program| program.inputs.to_mut()[0].buffer = BufferId(77)), "input `input0`: there is no buffer77"),
-        (conv(|conv| conv.groups = 3), "step 3 (layer `layer3`): input channels in groups: 3 does not divide 4"),
-        (conv(|conv| conv.channel_block = 3), "3 does not divide 4"),
-        (conv(|conv| conv.kernel.layout = KernelLayout::Blocks { rows: 4 }), "4 does not divide 6"),
-        (conv(|conv| conv.kernel.layout = KernelLayout::Blocks { rows: 0 }), "a size of 0"),
-        (conv(|conv| conv.kernel.data = Operand::Weight(WeightId(50))), "there is no weight50"),
-        (conv(|conv| conv.epilogue.scale = Some(WeightId(0))), "scale has 6 elements, but weight `weight0` has 4"),
-        (conv(|conv| conv.stride = [1, 1, 2]), "dimension 2: the windows give an output of 3, not 6"),
-        (conv(|conv| conv.epilogue.add = Some(BufferId(0))), "addend has 36 elements, but its buffer0 has 24"),
-        (
-            refusal(|program| {
-                let input = program.buffers[0];
-                program.buffers.to_mut()[4] = Buffer { offset: input.offset + 16, length: 36 };
-            }),
-            "input (buffer0) overlaps the output",
-        ),
-        (
-            step(10, |op| {
-                if let Op::GatherRows(op) = op {
-                    op.rows.to_mut()[2] = 6;
-                }
-            }),
-            "row 6 of an input of 6 rows",
-        ),
-        (
-            step(1, |op| {
-                if let Op::Attention(op) = op {
-                    op.temperature = Some(Temperature { t: 0.5, beta: vec![0, 4].into() });
-                }
-            }),
-            "beta names cell 4",
-        ),
-        (
-            step(1, |op| {
-                if let Op::Attention(op) = op {
-                    op.temperature = Some(Temperature { t: f32::NAN, beta: vec![0, 0].into() });
-                }
-            }),
-            "temperature NaN is not between 0 and 1",
-        ),
-        (
-            step(1, |op| {
-                if let Op::Attention(op) = op {
-                    op.fc2_bias = op.fc1_bias;
-                }
-            }),
-            "fc2 has a bias beside a basis",
-        ),
-    ];
-    for (message, expected) in cases {
-        assert!(message.contains(expected), "`{message}` does not say `{expected}`");
-    }
-}
-
-#[test]
-fn wrong_weights_threads_and_sizes_are_refused() {
-    let (program, values) = everything();
-    let model = |weights: usize, threads: usize| {
-        Model::new(program.clone(), Weights::zeroed(weights).unwrap(), &Options { threads: Some(threads) })
-    };
-    let (expected, found) = (values.len(), values.len() - 1);
-    assert_eq!(model(found, 1).unwrap_err(), Error::WeightCount { expected, found });
-    for threads in [0, 100_000] {
-        assert!(matches!(model(expected, threads), Err(Error::Threads { .. })));
-    }
-    assert!(matches!(Weights::zeroed(usize::MAX), Err(Error::Memory { .. })));
-    assert!(matches!(Weights::zeroed(usize::MAX / 8), Err(Error::Memory { .. })));
-    // An arena that fits for no batch, and one that fits until its batch makes it overflow.
-    for (arena, batch) in [(usize::MAX / 8, 1), (1 << 20, usize::MAX >> 10)] {
-        let mut large = program.clone();
-        large.arena = arena;
-        let mut model = load(large, &values, 1).unwrap();
-        let refused = model.run(batch, &[&[0.0; 24]]).unwrap_err();
-        assert!(matches!(refused, Error::Memory { .. }), "{refused}");
-        assert_eq!(model.output(0).len(), 0);
     }
 }

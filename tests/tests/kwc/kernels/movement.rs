@@ -1,71 +1,110 @@
 //! Operations that only move values, and what a model keeps between runs.
 
 use kwc_runtime::Error;
-use kwc_runtime::program::{BufferId, Concat, ConcatPart, GatherRows, Op, Upsample, WeightId};
+use kwc_runtime::program::{BufferId, Concat, ConcatPart, Export, GatherRows, Import, Op, Upsample, WeightId};
 
-use super::{Assembly, Random};
+use super::{Assembly, Random, place, positions, volume};
+
+/// Runs an import and compares.
+fn check_import(random: &mut Random, (batch, channels): (usize, usize), input_size: [usize; 3], padding: [usize; 3]) {
+    let padded: [usize; 3] = std::array::from_fn(|d| input_size[d] + 2 * padding[d]);
+    let plane = volume(input_size);
+    let mut assembly = Assembly::default();
+    // The output is an input, too, so that it holds something before.
+    let (input, output) = (assembly.input(channels * plane), assembly.input(channels * volume(padded)));
+    assembly.step(Op::Import(Import { input, output, channels, input_size, padding }));
+    let values = random.values(batch * channels * plane);
+    let mut expected = Vec::new();
+    for map in values.chunks_exact(channels * plane) {
+        for at in positions(padded) {
+            let from = place(std::array::from_fn(|d| at[d].checked_sub(padding[d])), input_size);
+            expected.extend((0..channels).map(|c| from.map_or(0.0, |position| map[c * plane + position])));
+        }
+    }
+    let before = vec![f32::NAN; expected.len()];
+    let actual = assembly.run(output, batch, &[&values, &before]);
+    assert!(actual == expected, "{:?}", (batch, channels, input_size, padding));
+}
+
+#[test]
+fn imports_put_channels_last_and_zeros_around() {
+    let mut random = Random(0x19);
+    for round in 0..150 {
+        let sizes = (random.between(1, 3), random.pick(&[1, 2, 3, 4, 5, 8, 13, 16, 40]));
+        let size = std::array::from_fn(|_| random.between(1, 20));
+        let padding = std::array::from_fn(|_| if round % 3 == 0 { 0 } else { random.between(0, 3) });
+        check_import(&mut random, sizes, size, padding);
+    }
+    for padding in [[0; 3], [0, 3, 3], [0, 0, 2], [0, 2, 0]] {
+        check_import(&mut random, (2, 3), [1, 90, 110], padding);
+        check_import(&mut random, (1, 70), [1, 31, 33], padding);
+    }
+}
+
+#[test]
+fn exports_put_channels_first() {
+    let mut random = Random(0xe4);
+    for round in 0..150 {
+        let (batch, channels) = (random.between(1, 3), random.between(1, 70));
+        let positions = if round % 30 == 0 { 3000 } else { random.pick(&[1, 2, 3, 4, 7, 8, 49, 100]) };
+        let mut assembly = Assembly::default();
+        let (input, output) = (assembly.input(channels * positions), assembly.buffer(channels * positions));
+        assembly.step(Op::Export(Export { input, output, channels, positions }));
+        let values = random.values(batch * channels * positions);
+        let mut expected = Vec::new();
+        for map in values.chunks_exact(channels * positions) {
+            for channel in 0..channels {
+                expected.extend((0..positions).map(|position| map[position * channels + channel]));
+            }
+        }
+        assert!(assembly.run(output, batch, &[&values]) == expected, "{:?}", (batch, channels, positions));
+    }
+}
 
 #[test]
 fn concatenation_joins_channels_in_order() {
     let mut random = Random(0xca7);
-    for _ in 0..40 {
-        let (batch, positions, channels_last) = (random.between(1, 3), random.between(1, 9), random.yes());
+    for round in 0..40 {
+        let (batch, positions) = (random.between(1, 3), if round % 10 == 0 { 4000 } else { random.between(1, 9) });
         let parts: Vec<usize> = (0..random.between(1, 4)).map(|_| random.between(1, 5)).collect();
         let mut assembly = Assembly::default();
         let part = |&channels| ConcatPart { buffer: assembly.input(channels * positions), channels };
         let inputs: Vec<_> = parts.iter().map(part).collect();
-        let channels = parts.iter().sum::<usize>();
-        let output = assembly.buffer(channels * positions);
-        assembly.step(Op::Concat(Concat { inputs: inputs.into(), output, positions, channels_last }));
+        let output = assembly.buffer(parts.iter().sum::<usize>() * positions);
+        assembly.step(Op::Concat(Concat { inputs: inputs.into(), output, positions }));
         let values: Vec<_> = parts.iter().map(|channels| random.values(batch * channels * positions)).collect();
         let slices: Vec<_> = values.iter().map(Vec::as_slice).collect();
-        let actual = assembly.run(output, batch, &slices);
-        for sample in 0..batch {
-            let mut channel = 0;
-            for (values, &count) in values.iter().zip(&parts) {
-                for inner in 0..count {
-                    for position in 0..positions {
-                        let place = |channels: usize, channel: usize| {
-                            sample * channels * positions
-                                + if channels_last {
-                                    position * channels + channel
-                                } else {
-                                    channel * positions + position
-                                }
-                        };
-                        assert_eq!(actual[place(channels, channel + inner)], values[place(count, inner)]);
-                    }
-                }
-                channel += count;
+        let mut expected = Vec::new();
+        for position in 0..batch * positions {
+            for (values, channels) in values.iter().zip(&parts) {
+                expected.extend_from_slice(&values[position * channels..(position + 1) * channels]);
             }
         }
+        assert!(assembly.run(output, batch, &slices) == expected, "{batch} {positions} {parts:?}");
     }
 }
 
 #[test]
 fn upsampling_repeats_the_nearest() {
     let mut random = Random(0x0b);
-    for _ in 0..40 {
+    for round in 0..40 {
         let (batch, channels) = (random.between(1, 2), random.between(1, 3));
-        let size: [usize; 3] = std::array::from_fn(|_| random.between(1, 4));
+        let most = if round % 10 == 0 { 20 } else { 4 };
+        let input_size: [usize; 3] = std::array::from_fn(|_| random.between(1, most));
         let factor: [usize; 3] = std::array::from_fn(|_| random.between(1, 3));
-        let out: [usize; 3] = std::array::from_fn(|d| size[d] * factor[d]);
-        let plane = size.iter().product::<usize>();
+        let out: [usize; 3] = std::array::from_fn(|d| input_size[d] * factor[d]);
         let mut assembly = Assembly::default();
-        let (input, output) =
-            (assembly.input(channels * plane), assembly.buffer(channels * out.iter().product::<usize>()));
-        assembly.step(Op::Upsample(Upsample { input, output, channels, input_size: size, factor }));
-        let values = random.values(batch * channels * plane);
+        let (input, output) = (assembly.input(channels * volume(input_size)), assembly.buffer(channels * volume(out)));
+        assembly.step(Op::Upsample(Upsample { input, output, channels, input_size, factor }));
+        let values = random.values(batch * channels * volume(input_size));
         let mut expected = Vec::new();
-        for plane in values.chunks_exact(plane) {
-            for z in 0..out[0] {
-                for y in 0..out[1] {
-                    let row = (z / factor[0] * size[1] + y / factor[1]) * size[2];
-                    expected.extend((0..out[2]).map(|x| plane[row + x / factor[2]]));
-                }
+        for map in values.chunks_exact(channels * volume(input_size)) {
+            for at in positions(out) {
+                let from = place(std::array::from_fn(|d| Some(at[d] / factor[d])), input_size).unwrap();
+                expected.extend_from_slice(&map[from * channels..(from + 1) * channels]);
             }
         }
-        assert_eq!(assembly.run(output, batch, &[&values]), expected, "{size:?} {factor:?}");
+        assert!(assembly.run(output, batch, &[&values]) == expected, "{batch} {channels} {input_size:?} {factor:?}");
     }
 }
 
@@ -84,8 +123,9 @@ fn doubling() -> (Assembly, BufferId) {
     let mut assembly = Assembly::default();
     let (input, output) = (assembly.input(3), assembly.buffer(6));
     assembly.weight(&[7.0, 8.0]);
-    let inputs = vec![ConcatPart { buffer: input, channels: 1 }; 2].into();
-    assembly.step(Op::Concat(Concat { inputs, output, positions: 3, channels_last: false }));
+    // One position of three channels, so that both halves are the input.
+    let inputs = vec![ConcatPart { buffer: input, channels: 3 }; 2].into();
+    assembly.step(Op::Concat(Concat { inputs, output, positions: 1 }));
     (assembly, output)
 }
 

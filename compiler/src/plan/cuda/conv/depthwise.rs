@@ -4,12 +4,12 @@
 //! windows that overlap are read once.
 
 use kwc_program::cuda::{CHANNELS, Extent};
-use kwc_program::{Conv, Step};
 
 use super::planar::{self, Operands};
 use crate::plan::cuda::kernel::{Family, Kernel, count};
 use crate::plan::cuda::lower::Lowering;
 use crate::plan::cuda::work::{Amount, Work};
+use crate::plan::steps::{Conv, Operand, Step};
 
 /// Threads of a block.
 const THREADS: usize = 256;
@@ -25,9 +25,9 @@ const FARTHEST: usize = 64;
 
 /// Whether the family covers a convolution. Eight neighbouring channels must lie in one block of the kernel's.
 pub(super) fn covers(lowering: &Lowering<'_>, op: &Conv) -> bool {
-    let block = match op.kernel.data {
-        kwc_program::Operand::Weight(_) => op.out_channels,
-        kwc_program::Operand::Buffer(buffer) => lowering.read_mixed(buffer).block,
+    let block = match op.kernel {
+        Operand::Weight(_) => op.out_channels,
+        Operand::Buffer(buffer) => lowering.read_mixed(buffer).block,
     };
     let depthwise = op.groups == op.in_channels && op.groups == op.out_channels;
     // A row of the window, and all of a run's, are unrolled.
@@ -41,7 +41,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
     let [_, out_h, out_w] = op.output_size;
     let window: usize = op.kernel_size.iter().product();
     let input = lowering.read(&step.layer, op.input, op.in_channels, op.input_size.iter().product());
-    let kernel = lowering.kernel_operand(&op.kernel, op.out_channels, 1, window, op.channel_block);
+    let kernel = lowering.kernel_operand(op.kernel, op.out_channels, 1, window, op.channel_block);
     let (epilogue, vectors) = planar::epilogue(lowering, &step.layer, op);
     let output = lowering.fresh(op.output, op.out_channels, planar::out_positions(op), input.channels_last);
 

@@ -1,13 +1,13 @@
 //! Any convolution, plainly: one thread for each output element. For what no other family covers: three dimensions, groups.
 
 use kwc_program::cuda::{Argument, Extent};
-use kwc_program::{Conv, Step};
 
 use crate::plan::cuda::elementwise::{blocks, used};
 use crate::plan::cuda::kernel::{Family, Kernel, ParameterKind};
 use crate::plan::cuda::lower::Lowering;
 use crate::plan::cuda::product::Product;
 use crate::plan::cuda::work::{Amount, Work};
+use crate::plan::steps::{Conv, Step};
 
 /// Threads of a block.
 const THREADS: u32 = 256;
@@ -19,7 +19,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
     let window: usize = op.kernel_size.iter().product();
     let in_group = op.in_channels / op.groups;
     let input = lowering.read(&step.layer, op.input, op.in_channels, positions);
-    let kernel = lowering.kernel_operand(&op.kernel, op.out_channels, in_group, window, op.channel_block);
+    let kernel = lowering.kernel_operand(op.kernel, op.out_channels, in_group, window, op.channel_block);
     let (epilogue, vectors) = lowering.epilogue(&step.layer, &op.epilogue, op.out_channels, out_positions);
     let output = lowering.fresh(op.output, op.out_channels, out_positions, input.channels_last);
     let [in_d, in_h, in_w] = op.input_size;

@@ -15,20 +15,20 @@
 
 mod tiles;
 
+use kwc_program::BufferId;
 use kwc_program::cuda::{Argument, Element, Extent};
-use kwc_program::{BufferId, Conv, Mix, Op, Operand, Step};
 
 use super::planar::{self, Constants, Ending};
 use super::tiles::seconds as conv_seconds;
-use super::{as_conv, stem, tensor};
+use super::{stem, tensor};
 use crate::partition::Grid;
 use crate::plan::cuda::Mixing;
 use crate::plan::cuda::elementwise::used;
 use crate::plan::cuda::kernel::{Family, Kernel, Parameter, ParameterKind, count};
 use crate::plan::cuda::lower::Lowering;
-use crate::plan::cuda::reads::reads;
 use crate::plan::cuda::storage::{Attention, Map, padded};
 use crate::plan::cuda::work::{Amount, Work};
+use crate::plan::steps::{Conv, Mix, Op, Operand, Step};
 pub(in crate::plan::cuda) use tiles::Tiles;
 use tiles::{Axis, Problem};
 
@@ -78,15 +78,15 @@ pub struct Choice {
 
 /// The convolution that reads a mixed kernel, if it is alone to do so and this family covers it.
 fn consumer(lowering: &Lowering<'_>, mixed: BufferId) -> Option<Conv> {
-    let program = &lowering.steps.program;
-    if program.outputs.iter().chain(program.dumps.iter()).any(|port| port.buffer == mixed) {
+    let steps = lowering.steps;
+    if steps.outputs.iter().chain(steps.dumps.iter()).any(|port| port.buffer == mixed) {
         return None;
     }
-    let mut readers = program.steps.iter().filter(|step| reads(&step.op).contains(&mixed));
+    let mut readers = steps.steps.iter().filter(|step| step.op.reads().contains(&mixed));
     let (Some(reader), None) = (readers.next(), readers.next()) else { return None };
     let conv = match &reader.op {
         Op::Conv(op) => op.clone(),
-        Op::Linear(op) if op.positions > 1 => as_conv(op),
+        Op::Linear(op) if op.positions > 1 => op.as_conv(),
         Op::Linear(_)
         | Op::GlobalAverage(_)
         | Op::Attention(_)
@@ -98,7 +98,7 @@ fn consumer(lowering: &Lowering<'_>, mixed: BufferId) -> Option<Conv> {
         | Op::Upsample(_)
         | Op::GatherRows(_) => return None,
     };
-    let is_kernel = matches!(conv.kernel.data, Operand::Buffer(buffer) if buffer == mixed);
+    let is_kernel = matches!(conv.kernel, Operand::Buffer(buffer) if buffer == mixed);
     (is_kernel && !stem::covers(lowering, &conv) && covers(lowering, &conv)).then_some(conv)
 }
 

@@ -1,7 +1,7 @@
 //! What the families of convolutions over one and two dimensions share: sizes as constants, and operands.
 
+use kwc_program::BufferId;
 use kwc_program::cuda::{Argument, Element};
-use kwc_program::{BufferId, Conv};
 
 use crate::plan::cuda::elementwise::used;
 use crate::plan::cuda::kernel::{Constant, Epilogue, Parameter, ParameterKind};
@@ -9,6 +9,7 @@ use crate::plan::cuda::lower::Lowering;
 use crate::plan::cuda::product::Product;
 use crate::plan::cuda::storage::{KernelOperand, Map, Sums};
 use crate::plan::cuda::work::Amount;
+use crate::plan::steps::Conv;
 
 /// Constants of a kernel.
 pub(super) type Constants = Vec<(&'static str, Constant)>;

@@ -1,12 +1,12 @@
 //! Convolutions in `f32`, as products of matrices on the units for fused multiply-adds.
 
 use kwc_program::cuda::{Element, Extent};
-use kwc_program::{Conv, Step};
 
 use super::planar::{self, Operands};
 use crate::plan::cuda::kernel::{Family, Kernel, count};
 use crate::plan::cuda::lower::Lowering;
 use crate::plan::cuda::work::{Amount, Work};
+use crate::plan::steps::{Conv, Step};
 
 /// What one block makes.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +43,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
     let window: usize = op.kernel_size.iter().product();
     let positions = planar::out_positions(op);
     let input = lowering.read(&step.layer, op.input, op.in_channels, op.input_size.iter().product());
-    let kernel = lowering.kernel_operand(&op.kernel, op.out_channels, op.in_channels, window, op.channel_block);
+    let kernel = lowering.kernel_operand(op.kernel, op.out_channels, op.in_channels, window, op.channel_block);
     let (epilogue, vectors) = planar::epilogue(lowering, &step.layer, op);
     let output = lowering.fresh(op.output, op.out_channels, positions, input.channels_last);
     let averaged = lowering.is_averaged(op.output);

@@ -1,13 +1,13 @@
 //! Convolutions that read an input of the network as it is given: few channels, in PyTorch's order.
 
 use kwc_program::cuda::{Element, Extent};
-use kwc_program::{Conv, Step};
 
 use super::planar::{self, Operands};
 use crate::plan::cuda::kernel::{Family, Kernel, count};
 use crate::plan::cuda::lower::Lowering;
 use crate::plan::cuda::storage::{Port, Storage};
 use crate::plan::cuda::work::{Amount, Work};
+use crate::plan::steps::{Conv, Step};
 
 /// Input channels up to which an image in shared memory is better than the gathering of rows of channels.
 const CHANNELS: usize = 4;
@@ -80,7 +80,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
     let [_, out_h, out_w] = op.output_size;
     let window: usize = op.kernel_size.iter().product();
     let positions = planar::out_positions(op);
-    let kernel = lowering.kernel_operand(&op.kernel, op.out_channels, op.in_channels, window, op.channel_block);
+    let kernel = lowering.kernel_operand(op.kernel, op.out_channels, op.in_channels, window, op.channel_block);
     let (epilogue, vectors) = planar::epilogue(lowering, &step.layer, op);
     let output = lowering.fresh(op.output, op.out_channels, positions, false);
     let averaged = lowering.is_averaged(op.output);

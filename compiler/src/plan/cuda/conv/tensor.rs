@@ -1,7 +1,6 @@
 //! Convolutions of one group in one or two dimensions, in half precision: products of matrices on tensor cores.
 
 use kwc_program::cuda::{Argument, Element, Extent};
-use kwc_program::{Conv, Step};
 
 use super::planar::{self, Constants, Ending};
 use super::tiles::{Problem, Tiles, costs};
@@ -12,6 +11,7 @@ use crate::plan::cuda::kernel::{Epilogue, Family, Kernel, Parameter, ParameterKi
 use crate::plan::cuda::lower::Lowering;
 use crate::plan::cuda::storage::{KernelOperand, Map, padded};
 use crate::plan::cuda::work::{Amount, Work};
+use crate::plan::steps::{Conv, Step};
 
 /// Whether this family covers a convolution.
 pub(super) fn covers(lowering: &Lowering<'_>, op: &Conv) -> bool {
@@ -24,7 +24,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, step: &Step, op: &Conv) {
     let out_positions = planar::out_positions(op);
     let window: usize = op.kernel_size.iter().product();
     let input = lowering.read(&step.layer, op.input, op.in_channels, positions);
-    let kernel = lowering.kernel_operand(&op.kernel, op.out_channels, op.in_channels, window, op.channel_block);
+    let kernel = lowering.kernel_operand(op.kernel, op.out_channels, op.in_channels, window, op.channel_block);
     let (epilogue, [scale, shift, add]) = lowering.epilogue(&step.layer, &op.epilogue, op.out_channels, out_positions);
     let problem = problem(op, kernel.block, kernel.pitch, lowering.batch);
     let output = lowering.fresh(op.output, op.out_channels, out_positions, input.channels_last);

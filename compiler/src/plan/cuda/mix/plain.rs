@@ -1,12 +1,12 @@
 //! Mixing with multiply-adds in single precision.
 
-use kwc_program::Step;
 use kwc_program::cuda::{Element, Extent};
 
 use super::Product;
 use crate::plan::cuda::kernel::{Family, Kernel, count};
 use crate::plan::cuda::lower::Lowering;
 use crate::plan::cuda::work::{Amount, Work};
+use crate::plan::steps::Step;
 
 /// Threads of a block.
 const THREADS: u32 = 256;

@@ -1,6 +1,5 @@
 //! Mixing in half precision, on tensor cores.
 
-use kwc_program::Step;
 use kwc_program::cuda::{Element, Extent};
 
 use super::Product;
@@ -10,6 +9,7 @@ use crate::plan::cuda::gpu::Gpu;
 use crate::plan::cuda::kernel::{Constant, Family, Kernel, count};
 use crate::plan::cuda::lower::Lowering;
 use crate::plan::cuda::work::{Amount, Work};
+use crate::plan::steps::Step;
 
 /// Seconds that the model gives a product of so many elements of a cell, cells, and mixtures of a sample; none if its
 /// attentions don't fit in shared memory.
