@@ -121,6 +121,9 @@ pub struct Mixing {
     pub cell_spatial: usize,
     /// `[O, S, I]`
     pub grid: [usize; 3],
+    /// Whether panels are taken from the last to the first. Layers that share a warehouse alternate: one begins where the one
+    /// before it ended, with what is in the cache.
+    pub backwards: bool,
 }
 
 impl Mixing {

@@ -175,7 +175,7 @@ impl Layer<'_> {
         let most = (MIXED / (out_groups * panel)).max(1);
         let samples = even(batch, batch.div_ceil(most), 1);
         let mut tasks = Vec::with_capacity(samples.len() * mixer.panels());
-        for index in 0..mixer.panels() {
+        for index in mixer.order() {
             tasks.extend(samples.iter().map(|samples| (samples.clone(), index)));
         }
         self.machine.threads.each(tasks, |(samples, index), scratch| {
@@ -287,7 +287,7 @@ pub(super) fn mix_by_all(mixer: &Mixer<'_>, samples: Range<usize>, machine: &Mac
     let work = samples.len() * mixer.row_work();
     let rows = even(mixer.cell_rows(), mixer.cell_rows() / (TASK / work.max(1)).max(1), 1);
     let mut tasks = Vec::with_capacity(mixer.panels() * rows.len());
-    for index in 0..mixer.panels() {
+    for index in mixer.order() {
         tasks.extend(rows.iter().map(|rows| (index, rows.clone())));
     }
     let space = Shared::new(space);

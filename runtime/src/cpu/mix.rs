@@ -57,6 +57,12 @@ impl<'a> Mixer<'a> {
         self.panels
     }
 
+    /// The panels of a cell in the order in which they are to be mixed.
+    pub(super) fn order(&self) -> impl Iterator<Item = usize> {
+        let (last, backwards) = (self.panels - 1, self.mixing.backwards);
+        (0..=last).map(move |panel| if backwards { last - panel } else { panel })
+    }
+
     /// Groups of output channels: panels of a kernel for each of a cell.
     pub(super) const fn out_groups(&self) -> usize {
         self.mixing.grid[0]

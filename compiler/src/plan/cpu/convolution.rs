@@ -161,8 +161,16 @@ impl Lowering<'_> {
             cell_in: panels.cell_in,
             cell_spatial: panels.cell_spatial,
             grid: [out, spatial, input],
+            backwards: self.alternate(warehouse),
         };
         self.store(op.output, Storage::Kernel(mixing));
+    }
+
+    /// Whether the next layer that reads a warehouse takes it from its end.
+    fn alternate(&mut self, warehouse: WeightId) -> bool {
+        let turns = self.turns.entry(warehouse).or_insert(true);
+        *turns = !*turns;
+        *turns
     }
 
     /// The mixing that makes the kernel which a buffer of the steps holds.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use kwc_program::{
     BufferId, Concat, ConcatPart, Epilogue, FORMAT_VERSION, GatherRows, GlobalAverage, LayerNorm, Mixing, Op, Pool,
-    Port, Program, Step, Text, Upsample,
+    Port, Program, Step, Text, Upsample, WeightId,
 };
 
 use super::edges::{self, Given};
@@ -78,6 +78,8 @@ pub(super) struct Lowering<'a> {
     pub imported: BTreeMap<BufferId, Map>,
     /// Maps in the order of PyTorch, by the buffer that they are made of.
     pub exported: BTreeMap<BufferId, BufferId>,
+    /// Whether the last layer that reads a warehouse takes it from its end.
+    pub turns: BTreeMap<WeightId, bool>,
     /// Elements of each buffer of the Program.
     buffers: Vec<usize>,
     pub ops: Vec<Step>,
@@ -96,6 +98,7 @@ impl<'a> Lowering<'a> {
             storage: vec![None; steps.buffers.len()],
             imported: BTreeMap::new(),
             exported: BTreeMap::new(),
+            turns: BTreeMap::new(),
             buffers: Vec::new(),
             ops: Vec::new(),
             layers: Vec::new(),

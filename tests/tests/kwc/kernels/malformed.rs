@@ -101,6 +101,7 @@ pub(super) fn everything() -> (Program, Vec<f32>) {
         cell_in: 4,
         cell_spatial: 3,
         grid: [2, 1, 1],
+        backwards: false,
     };
     a.step(Op::Conv(Conv {
         in_channels: 4,
@@ -119,6 +120,7 @@ pub(super) fn everything() -> (Program, Vec<f32>) {
         cell_in: 1,
         cell_spatial: 1,
         grid: [2, 3, 1],
+        backwards: false,
         ..mixing
     };
     a.step(Op::Conv(Conv { groups: 6, ..conv(convolved, deep, Source::Mixed(mixing), epilogue) }));

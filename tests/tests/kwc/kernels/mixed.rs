@@ -106,6 +106,7 @@ impl Dynamic {
                 cell_in,
                 cell_spatial: cell_taps,
                 grid: [out_cells, spatial_cells, in_cells],
+                backwards: random.yes(),
             }),
             panels,
             kernels: samples.map(kernel).collect(),
