@@ -38,7 +38,7 @@ pub(super) fn run(op: &Conv, operands: &Operands<'_>, output: &mut [f32], machin
     let finish = operands.finish(&op.epilogue);
     let batch = operands.batch();
     if op.is_depthwise() {
-        return depthwise::run(op, operands, output, machine);
+        return depthwise::run(op, operands, output, machine, averages);
     }
     let input = operands.input(op.input);
     let mut layer = Layer {
@@ -75,15 +75,21 @@ pub(super) fn run(op: &Conv, operands: &Operands<'_>, output: &mut [f32], machin
         }
     }
     if op.average.is_some() {
-        averages.clear();
-        for sample in sums.chunks_exact(layer.blocks * op.out_channels) {
-            average(sample, op.out_channels, layer.positions, averages);
-        }
+        average(op, &sums, layer.blocks, averages);
+    }
+}
+
+/// Makes the averages of all samples from sums over their results, `[samples, blocks, C_out]`.
+pub(super) fn average(op: &Conv, sums: &[f32], blocks: usize, averages: &mut Vec<f32>) {
+    let positions = op.output_size.iter().product();
+    averages.clear();
+    for sample in sums.chunks_exact(blocks * op.out_channels) {
+        average_sample(sample, op.out_channels, positions, averages);
     }
 }
 
 /// Adds the means of a sample, whose sums are `[blocks, channels]`.
-fn average(sums: &[f32], channels: usize, positions: usize, averages: &mut Vec<f32>) {
+fn average_sample(sums: &[f32], channels: usize, positions: usize, averages: &mut Vec<f32>) {
     /// Channels whose sums are in registers.
     const TOGETHER: usize = 16;
     for first in (0..channels).step_by(TOGETHER) {

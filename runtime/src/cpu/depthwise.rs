@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 
 use crate::program::{Conv, Source};
 
-use super::conv::mix_by_all;
+use super::conv::{average, mix_by_all};
 use super::machine::{Machine, Shared};
 use super::micro::{Depthwise, Finish, ROWS};
 use super::mix::Mixer;
@@ -19,10 +19,11 @@ const TASK: usize = 1 << 19;
 /// Tiles of positions whose windows are kept at a time, at most.
 const TILES: usize = 16;
 
-/// Runs a depthwise [`Conv`]; the epilogue's addend may be the output's own buffer.
-pub(super) fn run(op: &Conv, operands: &Operands<'_>, output: &mut [f32], machine: &Machine) {
+/// Runs a depthwise [`Conv`]; the epilogue's addend may be the output's own buffer. Leaves averages as
+/// [`super::conv::run`] does.
+pub(super) fn run(op: &Conv, operands: &Operands<'_>, output: &mut [f32], machine: &Machine, averages: &mut Vec<f32>) {
     match &op.kernel.source {
-        Source::Weight(id) => convolve(op, operands, (operands.weight(*id), 0), output, machine),
+        Source::Weight(id) => convolve(op, operands, (operands.weight(*id), 0), output, machine, averages),
         Source::Mixed(mixing) => {
             let mixer = Mixer::new(op, mixing, operands, machine.micro);
             let elements = op.kernel.panels(op.out_channels) * mixer.panel_elements();
@@ -30,31 +31,43 @@ pub(super) fn run(op: &Conv, operands: &Operands<'_>, output: &mut [f32], machin
             let mut kernels = machine.kernels.lock().unwrap_or_else(PoisonError::into_inner);
             let space = grow(&mut kernels, batch * elements);
             mix_by_all(&mixer, 0..batch, machine, space);
-            convolve(op, operands, (space, elements), output, machine);
+            convolve(op, operands, (space, elements), output, machine, averages);
         }
     }
 }
 
 /// Convolves with packed kernels, so many elements apart from sample to sample.
-fn convolve(op: &Conv, operands: &Operands<'_>, kernels: (&[f32], usize), output: &mut [f32], machine: &Machine) {
+fn convolve(
+    op: &Conv,
+    operands: &Operands<'_>,
+    kernels: (&[f32], usize),
+    output: &mut [f32],
+    machine: &Machine,
+    averages: &mut Vec<f32>,
+) {
     let (kernels, apart) = kernels;
     let windows = Windows::new(op, operands.input(op.input), machine.zeros());
     let operators = operands.finish(&op.epilogue);
     let channels = op.out_channels;
-    let (taps, width, block) = (op.depth(), op.kernel.width, op.kernel.block);
+    let (taps, width, kernel_block) = (op.depth(), op.kernel.width, op.kernel.block);
     let positions: usize = op.output_size.iter().product();
     let tiles = positions.div_ceil(ROWS);
     let size = positions.div_ceil(tiles.max(1));
     // A task takes whole lines, as near as tiles allow, whose inputs overlap.
     let tile_work = size * taps * channels;
     let task = (TASK / tile_work.max(1)).clamp(1, TILES);
-    let mut tasks = Vec::with_capacity(operands.batch() * tiles.div_ceil(task));
+    let blocks = tiles.div_ceil(task);
+    let mut tasks = Vec::with_capacity(operands.batch() * blocks);
     for sample in 0..operands.batch() {
-        tasks.extend((0..tiles).step_by(task).map(|first| (sample, first..tiles.min(first + task))));
+        let starts = (0..tiles).step_by(task).enumerate();
+        tasks.extend(starts.map(|(block, first)| (sample, block, first..tiles.min(first + task))));
     }
+    // Every block of a sample has sums of its own, `[samples, blocks, channels]`.
+    let mut sums = vec![0.0; if op.average.is_some() { operands.batch() * blocks * channels } else { 0 }];
+    let shared_sums = op.average.map(|_| Shared::new(&mut sums));
     let output = Shared::new(output);
     let offsets: [usize; ROWS] = std::array::from_fn(|row| row * channels);
-    machine.threads.each(tasks, |(sample, tiles), scratch| {
+    machine.threads.each(tasks, |(sample, block, tiles), scratch| {
         let kernel = &kernels[sample * apart..];
         let places = scratch.windows.grow(tiles.len() * taps);
         let count = |tile: usize| size.min(positions - tile * size);
@@ -62,11 +75,14 @@ fn convolve(op: &Conv, operands: &Operands<'_>, kernels: (&[f32], usize), output
             windows.point(sample * positions + tile * size, count(tile), 0, places);
         }
         for panel in 0..op.kernel.panels(channels) {
-            let in_block = block.div_ceil(width);
+            let in_block = kernel_block.div_ceil(width);
             let (of_block, of_panel) = (panel / in_block, panel % in_block);
-            let channel = of_block * block + of_panel * width;
-            let lanes = width.min(block - of_panel * width);
-            let finish = operators.pointers(channel, output);
+            let channel = of_block * kernel_block + of_panel * width;
+            let lanes = width.min(kernel_block - of_panel * width);
+            let mut finish = operators.pointers(channel, output);
+            if let Some(sums) = shared_sums {
+                finish.sums = sums.at((sample * blocks + block) * channels + channel);
+            }
             for (tile, places) in tiles.clone().zip(places.chunks_exact(taps)) {
                 let at = (sample * positions + tile * size) * channels;
                 let add = if finish.add.is_null() { finish.add } else { finish.add.wrapping_add(at) };
@@ -83,9 +99,13 @@ fn convolve(op: &Conv, operands: &Operands<'_>, kernels: (&[f32], usize), output
                 };
                 // SAFETY: windows point to all channels of a position of the input, or to as many zeros; the panel has `width`
                 // lanes for each tap, of which `lanes` from `channel` on exist; the results are a rectangle of the output that
-                // no other task has; `finish` has these channels, and the addend is as large as the output.
+                // no other task has; `finish` has these channels, and the addend is as large as the output; the sums of
+                // this block are this task's alone.
                 unsafe { machine.micro.depthwise(&call) };
             }
         }
     });
+    if op.average.is_some() {
+        average(op, &sums, blocks, averages);
+    }
 }
