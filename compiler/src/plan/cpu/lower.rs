@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use kwc_program::{
-    BufferId, Concat, ConcatPart, Epilogue, FORMAT_VERSION, GatherRows, GlobalAverage, LayerNorm, Mixing, Op, Pool,
-    Port, Program, Step, Text, Upsample, WeightId,
+    BufferId, Concat, ConcatPart, Conv, Epilogue, FORMAT_VERSION, GatherRows, GlobalAverage, LayerNorm, Mixing, Op,
+    Pool, Port, Program, Step, Text, Upsample, WeightId,
 };
 
 use super::edges::{self, Given};
@@ -203,11 +203,9 @@ impl<'a> Lowering<'a> {
         let input = self.read(op.input, op.channels, op.positions);
         let like = Map { channels: op.channels, positions: 1, flattens: true, producer: None, ..input };
         if let Some(producer) = input.producer
-            && let Op::Conv(conv) = &mut self.ops[producer].op
-            && !conv.is_depthwise()
+            && let Op::Conv(Conv { average, .. }) = self.ops[producer].op
         {
-            let known = conv.average;
-            let buffer = known.unwrap_or_else(|| self.buffer(op.channels));
+            let buffer = average.unwrap_or_else(|| self.buffer(op.channels));
             if let Op::Conv(conv) = &mut self.ops[producer].op {
                 conv.average = Some(buffer);
             }
