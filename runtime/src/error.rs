@@ -117,6 +117,42 @@ pub enum Error {
         /// Why not.
         why: String,
     },
+    /// A file of packed weights cannot be read or written.
+    #[error("packed weights {file}: {problem}")]
+    WeightsFile {
+        /// The file.
+        file: String,
+        /// What is wrong, and the way out.
+        problem: String,
+    },
+    /// The weights were packed for another Program.
+    #[error(
+        "the weights were packed for `{found_network}` with the table {found}, and the program `{network}` has the table \
+         {expected}: pack the checkpoint for this program"
+    )]
+    WeightsId {
+        /// Name of the Program.
+        network: String,
+        /// Id in the Program.
+        expected: String,
+        /// Name of the network that the weights were packed for.
+        found_network: String,
+        /// Id in the weights.
+        found: String,
+    },
+    /// The weights were packed for another target.
+    #[error(
+        "the weights were packed for the target `{found}`, and the program `{network}` is for `{expected}`: pack the checkpoint \
+         with `kwc compile --target {expected} --weights`"
+    )]
+    WeightsTarget {
+        /// Name of the Program.
+        network: String,
+        /// Target of the Program.
+        expected: &'static str,
+        /// Target that the weights were packed for.
+        found: &'static str,
+    },
     /// On a CUDA device.
     #[cfg(feature = "cuda")]
     #[error(transparent)]

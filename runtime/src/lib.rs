@@ -16,6 +16,10 @@ pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 mod error;
+#[cfg(feature = "files")]
+mod hash;
+#[cfg(feature = "files")]
+pub mod packed;
 mod weights;
 
 pub use error::Error;

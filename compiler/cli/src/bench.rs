@@ -27,6 +27,7 @@ use crate::{init, progress};
 Examples:
   kwc bench specs/resnet18.yaml --weights kw.pth
   kwc bench specs/resnet18.yaml --weights kw.pth --device cuda --gpu a100 --batch 1,8,32
+  kwc bench SPEC --weights compiled/NAME/weights.safetensors     (of `kwc compile --target cpu`)
   kwc bench SPEC --weights W --device cuda --format json | jq '.batches[].launches'
 
 A run takes inputs from the host's memory and leaves outputs there. Percentiles are of single runs, one after the other; \

@@ -9,6 +9,7 @@ use kwc_compiler::pipeline::{self, CudaNetwork};
 use kwc_compiler::plan::{self, Planned};
 use kwc_compiler::state;
 use kwc_compiler::weights::{Checkpoint, NotFinite, matching, pack};
+use kwc_runtime::packed::{self, PackedWeights};
 use kwc_runtime::{Weights, cpu, cuda, program};
 
 use crate::failure::Failure;
@@ -22,7 +23,8 @@ use crate::{progress, spec};
     batch.help("Most samples that the plan for CUDA devices is for [default: those that are run at a time]")
 }))]
 pub(crate) struct ModelArguments {
-    /// The trained weights: a PyTorch checkpoint (.pth, .pt) or a .safetensors file
+    /// The trained weights: a PyTorch checkpoint (.pth, .pt) or a .safetensors file; on the processor also what `kwc compile
+    /// --target cpu --weights` packed, which is loaded at once
     #[arg(long, short, value_name = "FILE")]
     pub(crate) weights: PathBuf,
 
@@ -93,15 +95,20 @@ impl From<Precision> for program::cuda::Precision {
 /// A network whose weights fit it, not yet packed.
 pub(crate) struct Opened {
     target: Target,
-    checkpoint: Checkpoint,
     weights: PathBuf,
     threads: Option<u16>,
 }
 
-/// A network, planned for a device.
+/// A network, planned for a device, with its weights.
 enum Target {
-    Cpu(Box<Planned>),
-    Cuda { network: Box<CudaNetwork>, ordinal: usize },
+    Cpu { planned: Box<Planned>, given: Given },
+    Cuda { network: Box<CudaNetwork>, ordinal: usize, checkpoint: Checkpoint },
+}
+
+/// Weights for the processor.
+enum Given {
+    Checkpoint(Checkpoint),
+    Packed(Weights),
 }
 
 impl ModelArguments {
@@ -164,19 +171,46 @@ impl ModelArguments {
         batch: usize,
     ) -> Result<Opened, Failure> {
         let failed = |error: plan::Error| Failure::input(error.to_string());
+        let checkpoint = || {
+            let checkpoint = open_checkpoint(&self.weights, self.state.as_deref())?;
+            matching::compare(&state::tensors(checked), &checkpoint)?;
+            Ok::<_, Failure>(checkpoint)
+        };
         let target = match device {
             Device::Cpu => {
                 let options = plan::Options { dumps: dumps.to_vec(), ..plan::Options::default() };
-                Target::Cpu(Box::new(plan::plan(checked, &options).map_err(failed)?))
+                let planned = Box::new(plan::plan(checked, &options).map_err(failed)?);
+                let given = if packed::is_packed(&self.weights) {
+                    Given::Packed(self.open_packed(&planned.program, dumps)?)
+                } else {
+                    Given::Checkpoint(checkpoint()?)
+                };
+                Target::Cpu { planned, given }
             }
             Device::Cuda(ordinal) => {
                 let network = Box::new(pipeline::cuda(checked, &self.plan(dumps, batch)).map_err(failed)?);
-                Target::Cuda { network, ordinal }
+                Target::Cuda { network, ordinal, checkpoint: checkpoint()? }
             }
         };
-        let checkpoint = open_checkpoint(&self.weights, self.state.as_deref())?;
-        matching::compare(&state::tensors(checked), &checkpoint)?;
-        Ok(Opened { target, checkpoint, weights: self.weights.clone(), threads: self.threads })
+        Ok(Opened { target, weights: self.weights.clone(), threads: self.threads })
+    }
+
+    /// Maps packed weights.
+    fn open_packed(&self, program: &program::Program, dumps: &[String]) -> Result<Weights, Failure> {
+        if self.state.is_some() {
+            return Err(Failure::file(&self.weights, "packed weights are of one state dict")
+                .hint("leave `--state` out; it chooses when a checkpoint is packed"));
+        }
+        Weights::open(&self.weights, program).map_err(|error| {
+            let is_of_file = matches!(error, kwc_runtime::Error::WeightsFile { .. });
+            let failure = Failure::from(error);
+            match (is_of_file, dumps) {
+                (false, _) => failure,
+                (true, []) => failure.hint("give the checkpoint itself, or what was packed for this network"),
+                // Norms that a dump shows are not folded away, and then other weights are packed.
+                (true, [_, ..]) => failure.hint("give the checkpoint itself: what is dumped may be packed otherwise"),
+            }
+        })
     }
 }
 
@@ -184,35 +218,39 @@ impl Opened {
     /// The plan, if it is one for CUDA.
     pub(crate) fn cuda(&self) -> Option<&plan::cuda::Planned> {
         match &self.target {
-            Target::Cpu(_) => None,
+            Target::Cpu { .. } => None,
             Target::Cuda { network, .. } => Some(&network.planned),
         }
     }
 
-    /// Packs the weights and makes the model. The checkpoint is closed then. Warns of weights that are not finite.
+    /// Packs the weights, unless they are, and makes the model. The checkpoint is closed then. Warns of weights that are
+    /// not finite, of packed ones not: that was said when they were packed.
     ///
     /// # Errors
     /// If the weights can't be read, there isn't enough memory, or there is no such device.
     pub(crate) fn load(self, warnings: &mut Warnings) -> Result<Model, Failure> {
-        let Self { target, mut checkpoint, weights: path, threads } = self;
+        let Self { target, weights: path, threads } = self;
         if let Some(threads) = threads {
             // Images are decoded on the global pool, which then has this size. It is started once in a process.
             let _ = rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build_global();
         }
         match target {
-            Target::Cpu(planned) => {
-                let mut weights = Weights::zeroed(planned.program.weight_elements)?;
-                let bar = progress::bar("Packing weights", planned.program.weight_elements);
-                let found = pack::pack(&planned, &mut checkpoint, &mut weights, &mut |done, _| bar.set(done))?;
-                drop(bar);
-                warnings.weights(&path, &found);
+            Target::Cpu { planned, given } => {
+                let weights = match given {
+                    Given::Packed(weights) => weights,
+                    Given::Checkpoint(mut checkpoint) => {
+                        let (weights, found) = packed_cpu(&planned, &mut checkpoint)?;
+                        warnings.weights(&path, &found);
+                        weights
+                    }
+                };
                 let options = cpu::Options { threads: threads.map(usize::from), ..cpu::Options::default() };
                 Ok(Model::Cpu(Box::new(cpu::Model::new(planned.program, weights, &options)?)))
             }
-            Target::Cuda { network, ordinal } => {
+            Target::Cuda { network, ordinal, mut checkpoint } => {
                 // A machine without a GPU says so before the weights are read.
                 let device = cuda::Device::new(ordinal)?;
-                let (weights, found) = packed(&network, &mut checkpoint)?;
+                let (weights, found) = packed_cuda(&network, &mut checkpoint)?;
                 warnings.weights(&path, &found);
                 let code = cuda::Code {
                     source: network.source.into(),
@@ -241,14 +279,27 @@ pub(crate) fn open_checkpoint(path: &Path, state: Option<&str>) -> Result<Checkp
     Ok(Checkpoint::open(path, state)?)
 }
 
+/// Packs the weights of a network for the processor. Says which of them are not finite.
+///
+/// # Errors
+/// If they can't be read, or there isn't enough memory.
+pub(crate) fn packed_cpu(planned: &Planned, checkpoint: &mut Checkpoint) -> Result<(Weights, NotFinite), Failure> {
+    let elements = planned.program.weight_elements;
+    let mut weights = Weights::zeroed(elements)?;
+    let bar = progress::bar("Packing weights", elements);
+    let found = pack::pack(planned, checkpoint, &mut weights, &mut |done, _| bar.set(done))?;
+    drop(bar);
+    Ok((weights, found))
+}
+
 /// Packs the weights of a network for CUDA. Says which of them are not finite.
 ///
 /// # Errors
 /// If they can't be read, or there isn't enough memory.
-pub(crate) fn packed(
+pub(crate) fn packed_cuda(
     network: &CudaNetwork,
     checkpoint: &mut Checkpoint,
-) -> Result<(cuda::PackedWeights, NotFinite), Failure> {
+) -> Result<(PackedWeights, NotFinite), Failure> {
     let program = &network.planned.program;
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(program.weight_bytes).map_err(|_| {
@@ -258,7 +309,7 @@ pub(crate) fn packed(
     let bar = progress::bar("Packing weights", program.weight_bytes);
     let found = pack::pack_cuda(&network.planned, checkpoint, &mut bytes, &mut |done, _| bar.set(done))?;
     drop(bar);
-    Ok((cuda::PackedWeights::new(program, bytes)?, found))
+    Ok((PackedWeights::new(program, bytes)?, found))
 }
 
 /// A network on a device.

@@ -48,12 +48,22 @@ pub fn model(program: &Program) -> Result<TokenStream, Unsupported> {
         }
 
         impl Model {
-            /// A model with packed weights.
+            /// A model with packed weights in memory.
             ///
             /// # Errors
             /// The weights are not this Program's.
             pub fn new(weights: Weights, options: &cpu::Options) -> Result<Self, Error> {
                 cpu::Model::new(PROGRAM.clone(), weights, options).map(Self)
+            }
+
+            /// A model with packed weights from a file that `kwc compile --target cpu --weights` wrote. The file is mapped, not
+            /// read: it must not be changed in place nor cut while the model lives ([`Weights::open`]).
+            ///
+            /// # Errors
+            /// The file cannot be read, is damaged, or its weights are not this Program's.
+            pub fn load(path: impl AsRef<::std::path::Path>, options: &cpu::Options) -> Result<Self, Error> {
+                let weights = Weights::open(path.as_ref(), &PROGRAM)?;
+                Self::new(weights, options)
             }
 
             #(#[doc = #run])*

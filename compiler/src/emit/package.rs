@@ -26,7 +26,7 @@ impl Generated<'_> {
     /// Features of the runtime that it needs.
     const fn features(&self) -> &'static [&'static str] {
         match self {
-            Self::Cpu(_) => &[],
+            Self::Cpu(_) => &["files"],
             Self::Cuda(..) => &["cuda"],
         }
     }
@@ -78,7 +78,7 @@ impl Generated<'_> {
             Self::Cpu(_) => (
                 "the CPU",
                 vec![
-                    format!("let mut model = {name}::Model::new(weights, &Default::default())?;"),
+                    format!("let mut model = {name}::Model::load(\"weights.safetensors\", &Default::default())?;"),
                     "let outputs = model.run(1, &input)?;".to_owned(),
                 ],
             ),

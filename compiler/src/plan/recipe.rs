@@ -1,6 +1,21 @@
 //! How weights are made from the tensors of a checkpoint: what all targets start from.
 
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::hash;
 use crate::partition::Grid;
+
+/// The name of a target's table of weights: what it says of their places, shapes and layouts, and how they are made, hashed.
+pub(super) fn table_id(target: &str, weights: &[impl fmt::Debug], recipes: &[impl fmt::Debug]) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(format!("{target}\n"));
+    for (weight, recipe) in weights.iter().zip(recipes) {
+        hasher.update(format!("{weight:?} {recipe:?}\n"));
+    }
+    hash::hexadecimal(&hasher.finalize())
+}
 
 /// How to make one weight of the steps. Tensors are named as in the state dict.
 #[derive(Debug, Clone, PartialEq)]

@@ -31,7 +31,7 @@ pub(super) fn tensors(file: &str, window: &mut Window, state: Option<&str>) -> R
         return Err(Error::Unsupported {
             file: file.to_owned(),
             problem: format!(
-                "these are weights of `{}`, packed by `kwc compile` for its kernels, not a checkpoint",
+                "these are weights of `{}`, packed by `kwc compile`, not a checkpoint",
                 printable(network)
             ),
             hint: "give the checkpoint that they were packed from".to_owned(),

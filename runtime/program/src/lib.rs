@@ -60,6 +60,9 @@ pub struct Program {
     pub buffers: List<Buffer>,
     /// Elements of the arena per sample.
     pub arena: usize,
+    /// Names the table of weights and how they are made, 64 hexadecimal digits: files of packed weights carry it, and one
+    /// with another is refused.
+    pub weights_id: Text,
     /// All packed weights; [`WeightId`] indexes this list.
     pub weights: List<Weight>,
     /// Elements of the packed block that holds all weights.

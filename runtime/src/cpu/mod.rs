@@ -71,13 +71,11 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`Error::Format`], [`Error::WeightCount`], [`Error::Program`] or [`Error::Step`] for a Program that this runtime
+    /// [`Error::Format`], [`Error::WeightCount`], [`Error::WeightsId`], [`Error::Program`] or [`Error::Step`] for a Program that this runtime
     /// cannot execute with these weights; [`Error::Threads`] if the threads cannot be had.
     pub fn new(program: Program, weights: Weights, options: &Options) -> Result<Self, Error> {
         check::program(&program)?;
-        if weights.len() != program.weight_elements {
-            return Err(Error::WeightCount { expected: program.weight_elements, found: weights.len() });
-        }
+        weights.check(&program)?;
         let machine = Machine::new(&program, options)?;
         let arena = Weights::zeroed_for("the activations", 0)?;
         let memory = Memory { arena, averages: Vec::new(), batch: 0 };

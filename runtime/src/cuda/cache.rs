@@ -9,7 +9,8 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::{Code, Device, hash};
+use super::{Code, Device};
+use crate::hash;
 use crate::program::cuda::Program;
 
 /// Bytes before the code: 64 digits and a line break.

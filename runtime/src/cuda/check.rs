@@ -15,7 +15,7 @@
 use crate::Error;
 use crate::program::cuda::{ALIGNMENT, Argument, Extent, FORMAT_VERSION, Kernel, Launch, Port, Program, Variant};
 
-use super::hash;
+use crate::hash;
 
 /// Most threads of a block, on any device.
 const MAX_THREADS: u32 = 1024;

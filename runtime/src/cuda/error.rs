@@ -97,29 +97,6 @@ pub enum Error {
         /// What does not fit.
         what: String,
     },
-    /// A file of packed weights cannot be read or written.
-    #[error("packed weights {file}: {problem}")]
-    WeightsFile {
-        /// The file.
-        file: String,
-        /// What is wrong, and the way out.
-        problem: String,
-    },
-    /// The weights were packed for another Program.
-    #[error(
-        "the weights were packed for `{found_network}` with the table {found}, and the program `{network}` has the table \
-         {expected}: pack the checkpoint for this program"
-    )]
-    WeightsId {
-        /// Name of the Program.
-        network: String,
-        /// Id in the Program.
-        expected: String,
-        /// Name of the network that the weights were packed for.
-        found_network: String,
-        /// Id in the weights.
-        found: String,
-    },
     /// Not as many outputs as the Program has.
     #[error("the network has {expected} outputs, but buffers for {found} were given")]
     OutputCount {

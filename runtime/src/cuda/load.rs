@@ -7,7 +7,8 @@ use kwc_nvrtc::{Nvrtc, Options};
 use super::cache::{Cache, Form};
 use super::error::Attempts;
 use super::module::{Image, Module, Refusal};
-use super::{Code, CodeUsed, Cubin, Device, Error, hash, ptx};
+use super::{Code, CodeUsed, Cubin, Device, Error, ptx};
+use crate::hash;
 use crate::program::cuda::Program;
 
 /// Loads the kernels of a Program.

@@ -31,15 +31,14 @@ mod device;
 mod driver;
 mod error;
 mod execute;
-mod hash;
 mod load;
 mod memory;
 mod model;
 mod module;
 mod profile;
 mod ptx;
-mod weights;
 
+pub use crate::packed::PackedWeights;
 pub use code::{Code, CodeUsed, Cubin};
 /// The types of streams and buffers in [`Model::run_device`] are those of this version of cudarc.
 pub use cudarc;
@@ -47,4 +46,3 @@ pub use device::Device;
 pub use error::{Attempt, Attempts, Error};
 pub use model::Model;
 pub use profile::{LaunchTime, Profile, Times};
-pub use weights::PackedWeights;

@@ -45,7 +45,7 @@ impl Model {
     /// # Errors
     ///
     /// [`crate::Error::Format`], [`crate::Error::Program`] or [`crate::Error::Launch`] for a Program that this runtime
-    /// cannot execute; [`Error::SourceId`] or [`Error::WeightsId`] for parts of different compilations; [`Error::Code`] if
+    /// cannot execute; [`Error::SourceId`], [`crate::Error::WeightsId`] or [`crate::Error::WeightsTarget`] for parts of different compilations; [`Error::Code`] if
     /// there are no kernels for the device, [`Error::Kernel`] if one does not fit it, [`Error::Memory`] if the memory does
     /// not suffice.
     pub fn load(

@@ -7,6 +7,7 @@ mod device;
 mod eval;
 #[cfg(target_os = "linux")]
 mod memory;
+mod packed;
 mod run;
 mod warnings;
 

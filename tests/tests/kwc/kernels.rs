@@ -68,6 +68,7 @@ impl Assembly {
             dumps: vec![].into(),
             buffers: self.buffers.clone().into(),
             arena: self.arena,
+            weights_id: "0".repeat(64).into(),
             weights: self.weights.clone().into(),
             weight_elements: self.values.len(),
             steps: self.steps.clone().into(),

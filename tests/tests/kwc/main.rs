@@ -18,6 +18,7 @@ mod kernels;
 mod layers;
 mod networks;
 mod operations;
+mod packed;
 mod packing;
 mod plans;
 mod programs;

@@ -1,7 +1,7 @@
 //! From a network to the files of its folder.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kwc_compiler::check::Checked;
 use kwc_compiler::emit::cuda::{PTX_FILE, SOURCE_FILE, cubin_file};
@@ -10,11 +10,9 @@ use kwc_compiler::emit::{CodeForm, ptx};
 use kwc_compiler::pipeline::{self, CudaNetwork, NVRTC_OPTIONS, Setting};
 use kwc_compiler::plan::cuda::Mixing;
 use kwc_compiler::plan::{self, cuda};
-use kwc_compiler::state;
-use kwc_compiler::weights::{Checkpoint, matching};
 use kwc_nvrtc::{Code, Nvrtc, Output};
 use kwc_program::cuda::Precision;
-use kwc_runtime::cuda::PackedWeights;
+use kwc_runtime::packed::PackedWeights;
 use rayon::prelude::*;
 
 use super::content::Content;
@@ -22,8 +20,9 @@ use super::fault;
 use super::folder::Files;
 use super::manifest::{self, Compiler, Manifest};
 use super::options::Target;
+use super::weights::{self, Fitting, Found};
 use crate::failure::Failure;
-use crate::model::{open_checkpoint, packed};
+use crate::model::{packed_cpu, packed_cuda};
 use crate::plan::launches;
 use crate::warnings::{self, Warnings};
 use crate::{progress, target, terminal, toolchain};
@@ -33,9 +32,6 @@ const PTX_TARGET: &str = "compute_80";
 
 /// The architecture whose cubin is made of that PTX.
 const PTX_CUBIN: &str = "sm_80";
-
-/// Name of the file of packed weights.
-pub(super) const WEIGHTS: &str = "weights.safetensors";
 
 /// What is to be compiled, besides the network.
 pub(super) struct Request<'a> {
@@ -93,38 +89,23 @@ pub(super) fn described(checked: &Checked, request: &Request<'_>) -> Manifest {
 pub(super) fn compile(checked: &Checked, request: &Request<'_>) -> Result<Compilation, Failure> {
     let mut files = Files::new();
     let mut manifest = described(checked, request);
-    let mut has_kept_weights = false;
-    let mut lost = None;
-    match request.options {
+    let found = match request.options {
         Target::Cpu => {
-            if let Some(weights) = request.weights {
-                return Err(Failure::file(weights, "weights are packed for the target `cuda` only")
-                    .hint("on the CPU, `kwc run` and `kwc eval` read checkpoints themselves"));
-            }
-            if request.earlier.as_ref().is_some_and(|earlier| earlier.files.contains_key(WEIGHTS))
-                && packed_before(request).is_some()
-            {
-                lost = Some("they are for the target `cuda`".to_owned());
-            }
-            refuse_loss(request, lost.as_deref())?;
             let planned = plan::plan(checked, &plan::Options::default()).map_err(|e| Failure::input(e.to_string()))?;
+            let mut found = weights::find(checked, request, &Fitting::cpu(&planned.program))?;
             generate(&Generated::Cpu(&planned.program), request, &mut files)?;
             insert(&mut files, "plan.txt", launches::partition_text(checked));
             insert(&mut files, "plan.json", launches::partition_json(checked)?);
+            let made = found.given.as_mut().map(|(_, checkpoint)| {
+                let (weights, found) = packed_cpu(&planned, checkpoint)?;
+                Ok::<_, Failure>((PackedWeights::of_block(&planned.program, weights)?, found))
+            });
+            (found, made.transpose()?)
         }
         Target::Cuda { plan, architectures } => {
             let network = network(checked, plan)?;
             target::note_mixing(plan, &network.planned);
-            let weights = request
-                .weights
-                .map(|path| Ok::<_, Failure>((path, open(checked, path, request.state)?)))
-                .transpose()?;
-            refuse_foreign(request)?;
-            let kept = kept_weights(&network, request).unwrap_or_else(|why| {
-                lost = Some(why);
-                None
-            });
-            refuse_loss(request, lost.as_deref())?;
+            let mut found = weights::find(checked, request, &Fitting::cuda(&network.planned.program))?;
             let code = code(&network, architectures, request)?;
             let cubins: Vec<String> = code.cubins.iter().map(|(architecture, _)| architecture.clone()).collect();
             let form = CodeForm::Files { ptx: code.ptx.is_some(), cubins: &cubins };
@@ -138,20 +119,22 @@ pub(super) fn compile(checked: &Checked, request: &Request<'_>) -> Result<Compil
                 files.insert(cubin_file(&architecture), Content::Bytes(cubin));
             }
             manifest.nvrtc = code.compiler;
-            if let Some((weights, warnings)) = kept {
-                manifest.warnings = warnings;
-                files.insert(WEIGHTS.to_owned(), Content::Weights(Box::new(weights)));
-                has_kept_weights = true;
-            }
-            if let Some((path, mut checkpoint)) = weights {
-                let (weights, found) = packed(&network, &mut checkpoint)?;
-                Warnings::default().weights(path, &found);
-                // Without the checkpoint's path: a manifest is the same wherever that lies.
-                manifest.warnings = warnings::of_weights(&found).into_iter().map(|(message, _)| message).collect();
-                files.insert(WEIGHTS.to_owned(), Content::Weights(Box::new(weights)));
-            }
+            let made = found.given.as_mut().map(|(_, checkpoint)| packed_cuda(&network, checkpoint)).transpose()?;
             insert(&mut files, SOURCE_FILE, network.source);
+            (found, made)
         }
+    };
+    let (Found { kept, given, lost }, made) = found;
+    let has_kept_weights = kept.is_some();
+    if let Some((weights, warnings)) = kept {
+        manifest.warnings = warnings;
+        files.insert(weights::FILE.to_owned(), Content::Weights(Box::new(weights)));
+    }
+    if let (Some((path, _)), Some((weights, found))) = (given, made) {
+        Warnings::default().weights(path, &found);
+        // Without the checkpoint's path: a manifest is the same wherever that lies.
+        manifest.warnings = warnings::of_weights(&found).into_iter().map(|(message, _)| message).collect();
+        files.insert(weights::FILE.to_owned(), Content::Weights(Box::new(weights)));
     }
     for (name, content) in &files {
         let hash = content.sha256().map_err(|e| Failure::input(format!("{name} can't be hashed: {e}")))?;
@@ -159,65 +142,10 @@ pub(super) fn compile(checked: &Checked, request: &Request<'_>) -> Result<Compil
     }
     insert(&mut files, manifest::FILE, manifest.text()?);
     let made_before = request.earlier.iter().flat_map(|earlier| earlier.files.keys()).map(String::as_str);
-    let is_ours = || PackedWeights::read(&request.folder.join(WEIGHTS)).is_ok();
-    let dropped = Some(WEIGHTS).filter(|_| request.drop_weights && is_ours());
+    let dropped = Some(weights::FILE).filter(|_| weights::is_dropped(request));
     let gone: BTreeSet<&str> = made_before.chain(dropped).filter(|name| !files.contains_key(*name)).collect();
     let stale = gone.into_iter().filter(|name| request.folder.join(name).is_file()).map(str::to_owned).collect();
     Ok(Compilation { files, stale, has_kept_weights, lost })
-}
-
-/// The packed weights in the folder, or those that its manifest lists, if this compile neither replaces nor removes them.
-fn packed_before(request: &Request<'_>) -> Option<PathBuf> {
-    let path = request.folder.join(WEIGHTS);
-    let is_listed = request.earlier.as_ref().is_some_and(|earlier| earlier.files.contains_key(WEIGHTS));
-    (request.weights.is_none() && !request.drop_weights && (is_listed || path.exists())).then_some(path)
-}
-
-/// The packed weights of the folder that stay, and what was warned of them.
-///
-/// # Errors
-/// Why they can't stay: they are not those of this network and these options, or can't be read.
-fn kept_weights(network: &CudaNetwork, request: &Request<'_>) -> Result<Option<(PackedWeights, Vec<String>)>, String> {
-    let Some(path) = packed_before(request) else { return Ok(None) };
-    if !path.exists() {
-        return Err("missing, and manifest.json lists them".to_owned());
-    }
-    let weights = PackedWeights::read(&path).map_err(|e| {
-        // The error of which this is a part names the file.
-        let said = e.to_string();
-        said.strip_prefix(&format!("packed weights {}: ", path.display())).unwrap_or(&said).to_owned()
-    })?;
-    let program = &network.planned.program;
-    if weights.weights_id() != program.weights_id || weights.bytes().len() != program.weight_bytes {
-        return Err("packed for another spec or other options".to_owned());
-    }
-    let warnings = request.earlier.as_ref().map(|earlier| earlier.warnings.clone()).unwrap_or_default();
-    Ok(Some((weights, warnings)))
-}
-
-/// Refuses a file in the place of packed weights that no compile wrote: a program would load it.
-fn refuse_foreign(request: &Request<'_>) -> Result<(), Failure> {
-    let path = request.folder.join(WEIGHTS);
-    let is_listed = request.earlier.as_ref().is_some_and(|earlier| earlier.files.contains_key(WEIGHTS));
-    if is_listed || !path.is_file() || PackedWeights::read(&path).is_ok() {
-        return Ok(());
-    }
-    Err(Failure::file(&path, "no earlier compile wrote this file, and it holds no packed weights")
-        .hint("move it away, or compile to another folder; `--weights FILE` packs a checkpoint"))
-}
-
-/// Refuses to lose packed weights.
-fn refuse_loss(request: &Request<'_>, lost: Option<&str>) -> Result<(), Failure> {
-    match lost {
-        Some(why) if !request.is_check => Err(Failure::file(
-            &request.folder.join(WEIGHTS),
-            format!("these packed weights would be lost: {why}"),
-        )
-        .hint(
-            "pack them again with `--weights FILE`, remove them with `--drop-weights`, or compile to another folder",
-        )),
-        Some(_) | None => Ok(()),
-    }
 }
 
 /// Plans a network for CUDA and writes its kernels.
@@ -257,13 +185,6 @@ fn options(plan: &cuda::Options, architectures: &[String]) -> BTreeMap<String, S
         option("mixing", mixing.to_owned()),
         option("arch", architectures.join(",")),
     ])
-}
-
-/// Opens weights and compares them with the network.
-fn open(checked: &Checked, path: &Path, state: Option<&str>) -> Result<Checkpoint, Failure> {
-    let checkpoint = open_checkpoint(path, state)?;
-    matching::compare(&state::tensors(checked), &checkpoint)?;
-    Ok(checkpoint)
 }
 
 /// Compiled kernels.

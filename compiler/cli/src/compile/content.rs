@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read as _, Write};
 use std::path::Path;
 
 use kwc_compiler::hash::Hasher;
-use kwc_runtime::cuda::PackedWeights;
+use kwc_runtime::packed::PackedWeights;
 
 /// What a file is to hold.
 pub(super) enum Content {

@@ -8,6 +8,7 @@ mod interrupt;
 mod manifest;
 mod options;
 mod stage;
+mod weights;
 
 use std::path::{Path, PathBuf};
 
@@ -29,12 +30,13 @@ use stage::Stage;
 Examples:
   kwc compile specs/resnet18.yaml                       everything but weights, in compiled/resnet18
   kwc compile specs/resnet18.yaml --weights kw.pth -o net --arch sm_80,sm_90
+  kwc compile specs/resnet18.yaml --weights kw.pth -o net --target cpu
   kwc compile specs/resnet18.yaml --emit kernels.cu     the kernels, on standard output
   kwc compile specs/resnet18.yaml -o net --check        is `net` what this would write?
 
 The folder holds, for CUDA, kernels.cu, kernels.ptx (for any GPU since the A100), kernels.ARCH.cubin, and for both targets \
 a Rust crate (Cargo.toml, src/lib.rs), plan.txt, plan.json, manifest.json (versions, options, SHA-256 of every file) and, \
-with --weights, weights.safetensors. Files that are as they should be are not touched; files that an earlier compile made \
+with --weights, weights.safetensors, which a program and, of the CPU, `kwc run`, `eval` and `bench` load at once. Files that are as they should be are not touched; files that an earlier compile made \
 and this one doesn't are removed; all others are left alone, and nothing is written where one of them is in the way. \
 Options that are not given are those that the folder was compiled with. Packed weights stay where they fit the network; where they \
 don't, nothing is written unless there are new ones or --drop-weights.
@@ -107,7 +109,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let compilation = build::compile(&prepared.checked, &request)?;
     // What is in the place of packed weights has been looked at.
     let known = prepared.earlier.iter().flat_map(|earlier| earlier.files.keys().map(String::as_str));
-    let known = known.chain([build::WEIGHTS]).collect();
+    let known = known.chain([weights::FILE]).collect();
     let changes = staging.publish(&compilation.files, &compilation.stale, &known)?;
     terminal::print(&report(&prepared.folder, &changes, compilation.has_kept_weights))
 }
@@ -197,7 +199,7 @@ fn report(folder: &Path, changes: &[(String, Change)], has_kept_weights: bool) -
     let mut text = format!("{}\n", folder.display());
     let width = changes.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, change) in changes {
-        let kept = if has_kept_weights && name == build::WEIGHTS { ", packed by an earlier compile" } else { "" };
+        let kept = if has_kept_weights && name == weights::FILE { ", packed by an earlier compile" } else { "" };
         text.push_str(&format!("  {name:<width$}  {DIM}{}{kept}{DIM:#}\n", change.describe()));
     }
     text
@@ -207,8 +209,8 @@ fn report(folder: &Path, changes: &[(String, Change)], has_kept_weights: bool) -
 fn compare(folder: &Path, compilation: &Compilation) -> Result<(), Failure> {
     let mut differences = folder::differences(folder, &compilation.files, &compilation.stale)?;
     if let Some(why) = &compilation.lost {
-        differences.retain(|(name, _)| name != build::WEIGHTS);
-        differences.push((build::WEIGHTS.to_owned(), Difference::Lost(why.clone())));
+        differences.retain(|(name, _)| name != weights::FILE);
+        differences.push((weights::FILE.to_owned(), Difference::Lost(why.clone())));
     }
     if differences.is_empty() {
         return terminal::print(&format!("{}: up to date\n", folder.display()));

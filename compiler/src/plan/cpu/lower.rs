@@ -14,6 +14,7 @@ use crate::check::Checked;
 use crate::ir::LayerId;
 use crate::plan::Planned;
 use crate::plan::place::{self, Lifetime};
+use crate::plan::recipe;
 use crate::plan::steps::{self, Basis, Steps};
 
 /// Lowers all steps.
@@ -339,6 +340,7 @@ impl<'a> Lowering<'a> {
             dumps: Cow::Owned(dumps),
             buffers: Cow::Owned(buffers),
             arena,
+            weights_id: Cow::Owned(recipe::table_id("cpu", &self.weights.weights, &self.weights.recipes)),
             weights: Cow::Owned(self.weights.weights),
             weight_elements: self.weights.elements,
             steps: Cow::Owned(self.ops),

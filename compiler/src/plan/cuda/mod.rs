@@ -41,7 +41,7 @@ pub use strategy::{CellSource, Modelled, Strategy};
 pub use weights::{Order, PackRecipe};
 pub use work::{Amount, Work};
 
-use super::Error;
+use super::{Error, recipe};
 use crate::check::Checked;
 
 /// What a plan should be like.
@@ -166,7 +166,7 @@ pub fn plan(checked: &Checked, options: &Options) -> Result<Planned, Error> {
         inputs: ports(&steps.inputs),
         outputs: ports(&steps.outputs),
         dumps: ports(&steps.dumps),
-        weights_id: Cow::Owned(weights::id(&shared.weights, &shared.recipes)),
+        weights_id: Cow::Owned(recipe::table_id("cuda", &shared.weights, &shared.recipes)),
         weights: Cow::Owned(shared.weights),
         weight_bytes: shared.weight_bytes,
         source_id: Cow::Borrowed(""),

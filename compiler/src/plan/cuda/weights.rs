@@ -1,19 +1,8 @@
 //! Packed weights of a Program for CUDA: what they are made of, and the order in which the elements then stand.
 
-use kwc_program::cuda::{Element, Weight};
-use sha2::{Digest as _, Sha256};
+use kwc_program::cuda::Element;
 
-use crate::hash;
 use crate::plan::Base;
-
-/// The name of a table of weights: what it says of their places, shapes and layouts, and how they are made, hashed.
-pub(super) fn id(weights: &[Weight], recipes: &[PackRecipe]) -> String {
-    let mut hasher = Sha256::new();
-    for (Weight { name, offset, element, shape, layout }, recipe) in weights.iter().zip(recipes) {
-        hasher.update(format!("{name:?} {offset} {element:?} {shape:?} {layout:?} {recipe:?}\n"));
-    }
-    hash::hexadecimal(&hasher.finalize())
-}
 
 /// How to make one packed weight.
 #[derive(Debug, Clone, PartialEq)]

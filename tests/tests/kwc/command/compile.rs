@@ -202,8 +202,6 @@ fn packed_weights_are_those_of_the_program() {
     assert!(code.contains(weights.weights_id()));
     let wrong = kwc(folder.path(), "compile tiny.yaml --weights w.safetensors --set classes=3");
     assert!(wrong.assert_wrong_input().stderr.contains("fc.weight"), "{}", wrong.text());
-    let wrong = kwc(folder.path(), "compile tiny.yaml --weights w.safetensors --target cpu");
-    assert!(wrong.assert_wrong_input().stderr.contains("target `cuda` only"), "{}", wrong.text());
 }
 
 #[test]
@@ -212,11 +210,17 @@ fn what_compile_makes_is_no_spec_and_no_checkpoint() {
     kwc(folder.path(), "init tiny.yaml -o w.safetensors --seed 1");
     kwc_without_nvrtc(folder.path(), "compile tiny.yaml -o net --weights w.safetensors");
     write(&folder.path().join("x.safetensors"), "input", Dtype::F32, &[1, 8, 6, 6], &f32_bytes(&[1.0; 8 * 36]));
-    for (verb, more) in [("run", "--input x.safetensors"), ("verify", ""), ("bench", ""), ("compile", "")] {
+    for (verb, more, packed) in [
+        ("run", "--input x.safetensors", "packed for the target `cuda`, and the program `tiny` is for `cpu`"),
+        ("run", "--input x.safetensors --device cuda", "these are weights of `tiny`, packed by `kwc compile`"),
+        ("verify", "", "these are weights of `tiny`, packed by `kwc compile`"),
+        ("bench", "", "packed for the target `cuda`, and the program `tiny` is for `cpu`"),
+        ("compile", "", "these are weights of `tiny`, packed by `kwc compile`"),
+    ] {
         for (given, what) in [
             ("net --weights w.safetensors", "error: net: this is a network that `kwc compile` made, not a spec"),
             ("tiny.yaml --weights net", "error: net: this is a network that `kwc compile` made, not a checkpoint"),
-            ("tiny.yaml --weights net/weights.safetensors", "these are weights of `tiny`, packed by `kwc compile`"),
+            ("tiny.yaml --weights net/weights.safetensors", packed),
         ] {
             let outcome = kwc_without_nvrtc(folder.path(), &format!("{verb} {given} {more}"));
             assert!(outcome.assert_wrong_input().stderr.contains(what), "{verb} {given}: {}", outcome.text());

@@ -3,7 +3,7 @@
 use std::fs;
 
 use kwc_runtime::Error;
-use kwc_runtime::cuda::{self, Model, PackedWeights};
+use kwc_runtime::cuda::{Model, PackedWeights};
 use safetensors::SafeTensors;
 
 use super::{code, device, program, weights};
@@ -12,8 +12,7 @@ use crate::vgpu::Vgpu;
 /// What is wrong with a file of weights.
 #[track_caller]
 fn problem(error: Error) -> String {
-    let Error::Cuda(error) = error else { panic!("not of CUDA: {error}") };
-    let cuda::Error::WeightsFile { file, problem } = *error else { panic!("{error}") };
+    let Error::WeightsFile { file, problem } = error else { panic!("{error}") };
     assert!(!file.is_empty());
     problem
 }
@@ -41,7 +40,7 @@ fn a_file_gives_back_what_was_written() {
     assert_eq!(metadata["sha256"], kwc_compiler::hash::of(weights.bytes()));
     assert_eq!(weights.sha256(), metadata["sha256"]);
     assert_eq!(metadata["network"], "small");
-    assert_eq!(metadata["format"], "1");
+    assert_eq!((&*metadata["format"], &*metadata["target"]), ("2", "cuda"));
 }
 
 #[test]
@@ -81,9 +80,9 @@ fn damaged_and_foreign_files_are_refused() {
     }
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let mut other = bytes.clone();
-    let place = text.find("\"format\":\"1\"").unwrap() + "\"format\":\"".len();
-    other[place] = b'2';
-    assert!(refused(&other).contains("it has format 2, and this runtime reads 1: pack the checkpoint again"));
+    let place = text.find("\"format\":\"2\"").unwrap() + "\"format\":\"".len();
+    other[place] = b'3';
+    assert!(refused(&other).contains("it has format 3, and this runtime reads 2: pack the checkpoint again"));
     assert!(refused(&[0xff; 100]).contains("`kwc compile --weights` makes one"));
     // A safetensors file of other things.
     let checkpoint = b"{\"fc.weight\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}";
@@ -110,14 +109,14 @@ fn weights_of_another_program_are_refused() {
         other.name = "other".into();
         other.weights_id = "f".repeat(64).into();
         let packed = PackedWeights::new(&other, vec![0; 512]).unwrap();
-        let Error::Cuda(error) = Model::load(&device(), &program(), &code(), &packed).unwrap_err() else { panic!() };
-        let expected = cuda::Error::WeightsId {
+        let error = Model::load(&device(), &program(), &code(), &packed).unwrap_err();
+        let expected = Error::WeightsId {
             network: "small".to_owned(),
             expected: program().weights_id.to_string(),
             found_network: "other".to_owned(),
             found: "f".repeat(64),
         };
-        assert_eq!(*error, expected);
+        assert_eq!(error, expected);
         assert!(error.to_string().contains("pack the checkpoint for this program"));
     });
 }
