@@ -249,7 +249,8 @@ pub struct GlobalAverage {
 /// rows are expanded to `cells + 1`; `alpha = z / (sum_j |z_j| + 1e-3)` over all `cells + 1` logits of a mixture, blended
 /// with `beta` where a [`Temperature`] is given; the last column (the null cell) is dropped. Where the basis is folded into the
 /// warehouse, `alpha` is over what it is folded to instead: a mixture's local logits, those of the basis, and 1, all over the
-/// same sum.
+/// same sum. The local ones have their bias then, and the constants of the [`Mixing`] hold that of all others; there is no
+/// temperature.
 ///
 /// The matrices of `fc1`, `fc2` and `fc3` are packed as a [`Kernel`]'s of one block, in panels of [`PANEL`].
 #[derive(Debug, Clone, PartialEq, Serialize)]

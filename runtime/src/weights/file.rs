@@ -57,7 +57,7 @@ impl Weights {
     pub fn is_mapped(&self) -> bool {
         match &self.store {
             Store::Mapped(_) => true,
-            Store::Owned { .. } => false,
+            Store::Owned(_) => false,
         }
     }
 

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "files")]
 mod file;
+mod lines;
 #[cfg(feature = "files")]
 mod map;
 
@@ -9,7 +10,9 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use crate::Error;
-use crate::program::{ALIGNMENT, Program};
+use crate::program::Program;
+
+use lines::Lines;
 
 /// All packed weights of a network: one block of `f32`, aligned to 64 bytes, in memory or mapped from a file.
 ///
@@ -21,12 +24,7 @@ pub struct Weights {
 }
 
 enum Store {
-    Owned {
-        store: Vec<f32>,
-        /// First aligned element of `store`.
-        start: usize,
-        elements: usize,
-    },
+    Owned(Lines),
     #[cfg(feature = "files")]
     Mapped(map::Map),
 }
@@ -49,14 +47,8 @@ impl Weights {
 
     /// A block of zeros; `what` names it in the error.
     pub(crate) fn zeroed_for(what: &'static str, elements: usize) -> Result<Self, Error> {
-        let mut store = Vec::new();
-        let full = elements.checked_add(ALIGNMENT).ok_or(Error::Memory { what, elements })?;
-        store.try_reserve_exact(full).map_err(|_| Error::Memory { what, elements })?;
-        store.resize(full, 0.0_f32);
-        // A vector of f32 is aligned to its element, so the distance to the next boundary is a whole number of elements,
-        // fewer than ALIGNMENT. (`align_offset` may decline to answer; then the block is merely not aligned.)
-        let start = store.as_ptr().align_offset(ALIGNMENT * size_of::<f32>()).min(ALIGNMENT);
-        Ok(Self { store: Store::Owned { store, start, elements }, origin: None })
+        let lines = Lines::zeroed(elements).map_err(|_| Error::Memory { what, elements })?;
+        Ok(Self { store: Store::Owned(lines), origin: None })
     }
 
     /// Whether they are those of a Program, as far as is known. Weights that a program filled itself are its own business.
@@ -81,7 +73,7 @@ impl Deref for Weights {
 
     fn deref(&self) -> &[f32] {
         match &self.store {
-            Store::Owned { store, start, elements } => &store[*start..*start + *elements],
+            Store::Owned(lines) => lines.elements(),
             #[cfg(feature = "files")]
             Store::Mapped(map) => map.elements(),
         }
@@ -91,7 +83,7 @@ impl Deref for Weights {
 impl DerefMut for Weights {
     fn deref_mut(&mut self) -> &mut [f32] {
         match &mut self.store {
-            Store::Owned { store, start, elements } => &mut store[*start..*start + *elements],
+            Store::Owned(lines) => lines.elements_mut(),
             #[cfg(feature = "files")]
             Store::Mapped(map) => map.elements_mut(),
         }
