@@ -6,7 +6,7 @@ use kwc_program::{ALIGNMENT, BufferId, Op, Program, Source};
 use kwc_runtime::Weights;
 use kwc_runtime::cpu::{self, Model};
 
-use crate::golden::{checked, package};
+use crate::golden::{checked, checked_text, package};
 
 fn specs() -> Vec<(String, Checked)> {
     let folder = package().join("../specs");
@@ -133,4 +133,68 @@ fn unknown_dumps_name_the_nearest() {
     let options = Options { dumps: vec!["layer1.0.conv3".to_owned()], ..Options::default() };
     let error = plan::plan(&checked, &options).unwrap_err().to_string();
     assert_eq!(error, "there is no module `layer1.0.conv3` to dump; did you mean `layer1.0.conv1`?");
+}
+
+/// The operations of a network of one input, by name.
+fn names(input: &str, layers: &str) -> Vec<&'static str> {
+    let spec = format!("kwc: 1\nname: edges\ninput: {input}\nlayers:\n{layers}");
+    let program = planned(&checked_text(&spec), true).program;
+    program.steps.iter().map(|step| name(&step.op)).collect()
+}
+
+fn name(op: &Op) -> &'static str {
+    match op {
+        Op::Import(import) if import.padding == [0; 3] => "import",
+        Op::Import(_) => "pad",
+        Op::Export(_) => "export",
+        Op::Conv(conv) if conv.padding == [0; 3] => "conv",
+        Op::Conv(_) => "padded conv",
+        Op::GlobalAverage(_) => "average",
+        Op::Attention(_) => "attention",
+        Op::Pool(_) => "pool",
+        Op::LayerNorm(_) => "layer norm",
+        Op::Map(_) => "map",
+        Op::Concat(_) => "concat",
+        Op::Upsample(_) => "upsample",
+        Op::GatherRows(_) => "gather",
+    }
+}
+
+/// Inputs and outputs are reordered where their order differs from the Program's, and nowhere else.
+#[test]
+fn maps_are_reordered_at_the_edges_alone() {
+    let image = "{ channels: 4, height: 6, width: 6 }";
+    assert_eq!(names(image, "  - relu"), ["import", "map", "export"]);
+    assert_eq!(names("{ channels: 1, height: 6, width: 6 }", "  - relu"), ["map"]);
+    assert_eq!(names("{ channels: 4, height: 1, width: 1 }", "  - relu"), ["map"]);
+    assert_eq!(names("{ tokens: 9, channels: 4 }", "  - linear: { name: a, out: 3 }"), ["conv"]);
+    assert_eq!(names("{ tokens: 9, channels: 4 }", "  - flatten\n  - linear: { name: a, out: 3 }"), ["conv"]);
+    // An image is flattened in the caller's own order.
+    assert_eq!(names(image, "  - flatten\n  - linear: { name: a, out: 3 }"), ["conv"]);
+    let flattened = "  - avg_pool: { kernel: 2 }\n  - flatten\n  - linear: { name: a, out: 3 }";
+    assert_eq!(names(image, flattened), ["import", "pool", "export", "conv"]);
+    let averaged = "  - conv: { name: a, out: 8, kernel: 3 }\n  - global_avg_pool\n  - linear: { name: b, out: 3 }";
+    assert_eq!(names(image, averaged), ["import", "conv", "conv"]);
+}
+
+/// An input of few channels that convolutions with one padding read is padded as it is imported.
+#[test]
+fn the_input_of_a_stem_is_padded() {
+    let stem = "  - conv: { name: a, out: 8, kernel: 3, padding: 1 }";
+    assert_eq!(names("{ channels: 3, height: 6, width: 5 }", stem), ["pad", "conv", "export"]);
+    assert_eq!(names("{ channels: 1, height: 6, width: 5 }", stem), ["pad", "conv", "export"]);
+    assert_eq!(names("{ channels: 16, height: 6, width: 5 }", stem), ["import", "padded conv", "export"]);
+    let groups = "  - conv: { name: a, out: 8, kernel: 3, padding: 1, groups: 4 }";
+    assert_eq!(names("{ channels: 4, height: 6, width: 5 }", groups), ["import", "padded conv", "export"]);
+    let branch = |second: &str| {
+        let first = "conv: { name: a, out: 8, kernel: 3, padding: 1 }";
+        format!("  - branch: {{ join: concat, paths: [[{first}], [{second}]] }}")
+    };
+    let image = "{ channels: 3, height: 6, width: 5 }";
+    let same = branch("conv: { name: b, out: 8, kernel: 3, padding: 1 }");
+    assert_eq!(names(image, &same), ["pad", "conv", "conv", "concat", "export"]);
+    let another = branch("conv: { name: b, out: 8, kernel: 5, padding: 2 }");
+    assert_eq!(names(image, &another), ["import", "padded conv", "padded conv", "concat", "export"]);
+    let pool = branch("max_pool: { kernel: 3, stride: 1, padding: 1 }");
+    assert_eq!(names(image, &pool), ["import", "padded conv", "pool", "concat", "export"]);
 }

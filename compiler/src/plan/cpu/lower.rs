@@ -179,11 +179,13 @@ impl<'a> Lowering<'a> {
     /// place, else a fresh one.
     pub(super) fn write(&mut self, to: BufferId, like: Map, operands: &[BufferId]) -> BufferId {
         let length = like.channels * like.positions;
-        let in_place = match self.storage[to.0 as usize] {
-            Some(Storage::Map(old)) if operands.contains(&old.buffer) => Some(old.buffer),
-            Some(Storage::Map(_) | Storage::Given(_) | Storage::Attention(_) | Storage::Kernel(_)) | None => None,
+        let old = match self.storage[to.0 as usize] {
+            Some(Storage::Map(old)) => Some(old.buffer),
+            Some(Storage::Given(given)) => self.imported.get(&given.buffer).map(|imported| imported.buffer),
+            Some(Storage::Attention(_) | Storage::Kernel(_)) | None => None,
         };
-        let buffer = in_place.filter(|b| self.buffers[b.0 as usize] == length).unwrap_or_else(|| self.buffer(length));
+        let old = old.filter(|old| operands.contains(old) && self.buffers[old.0 as usize] == length);
+        let buffer = old.unwrap_or_else(|| self.buffer(length));
         self.exported.remove(&buffer);
         self.store(to, Storage::Map(Map { buffer, producer: Some(self.ops.len()), ..like }));
         buffer
