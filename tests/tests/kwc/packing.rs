@@ -263,19 +263,19 @@ fn assert_folded(packed: &Packed, layer: &str, local: usize, start: usize) {
     packed.assert_cells(layer, mixing.constants.unwrap(), &constants);
 }
 
-/// Of 30 cells a layer has 3, and the basis has 16 rows for the others.
-#[test]
-fn folded_cells_are_sums() {
-    let packed = Packed::of(
-        "\
+const BASIS: &str = "\
 kwc: 1
 name: basis
 input: { channels: 16, length: 40 }
 warehouses: { budget: 1, basis_ratio: 1/64 }
 layers:
   - repeat: { name: \"r$i\", index: i, count: 10, layers: [conv: { name: c, out: 16, kernel: 3, warehouse: w }] }
-",
-    );
+";
+
+/// Of 30 cells a layer has 3, and the basis has 16 rows for the others.
+#[test]
+fn folded_cells_are_sums() {
+    let packed = Packed::of(BASIS);
     for index in [0, 4, 9] {
         let layer = format!("r{index}.c");
         assert_folded(&packed, &layer, 3, 3 * index);
@@ -313,4 +313,22 @@ layers:
         pack::make(&packed.planned.recipes[id.0 as usize], &mut packed.state, out).unwrap();
     }
     assert_folded(&packed, "r7.c", 1, 7);
+}
+
+/// Folding reads a warehouse many times, in pieces; what isn't finite in it counts once.
+#[test]
+fn values_that_are_not_finite_count_once() {
+    let mut packed = Packed::unpacked(BASIS);
+    let name = "warehouse_manager.weights.0";
+    let (shape, values) = packed.tensor(name);
+    let (shape, mut values) = (shape.to_vec(), values.to_vec());
+    for index in [0, 255, 256, 4000, 7679] {
+        values[index] = f32::NAN;
+    }
+    packed.state.insert(name, shape, values).unwrap();
+    let mut block = vec![0.0; packed.planned.program.weight_elements];
+    let found = pack::pack(&packed.planned, &mut packed.state, &mut block, &mut |_, _| {}).unwrap();
+    let given: Vec<_> = found.given.iter().map(|count| (count.name.as_str(), count.values)).collect();
+    assert_eq!(given, [(name, 5)]);
+    assert!(found.folded.is_empty());
 }
