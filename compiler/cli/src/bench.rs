@@ -1,37 +1,58 @@
 //! `kwc bench`: how long a network takes.
 
+mod processor;
 mod text;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use kwc_compiler::check::Checked;
 use kwc_compiler::plan::cuda::{Bounds, Limit};
+use kwc_runtime::cpu::Instructions;
 use kwc_runtime::cuda::{LaunchTime, Profile};
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng as _;
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::model::{Model, ModelArguments};
+use crate::model::{Device, Model, ModelArguments};
 use crate::spec::SpecArguments;
 use crate::terminal::{self, Format};
 use crate::warnings::Warnings;
 use crate::{init, progress};
 
-/// Measure how long a network takes on random inputs, by batch and on a GPU by kernel
+/// Time to measure for, if it isn't said how many runs.
+const TIME: Duration = Duration::from_secs(2);
+/// Fewest and most runs then.
+const RUNS: (u32, u32) = (5, 50);
+
+/// Measure how long a network takes on random inputs, by batch and by layer or kernel
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "kwc bench <SPEC> --weights <FILE> [OPTIONS]",
+    mut_arg("weights", |weights| weights.required(false).help(
+        "The trained weights: a PyTorch checkpoint (.pth, .pt) or a .safetensors file [default: random ones]"
+    )),
+    override_usage = "kwc bench <SPEC> [--weights <FILE>] [OPTIONS]",
     after_help = "\
 Examples:
-  kwc bench specs/resnet18.yaml --weights kw.pth
+  kwc bench specs/resnet18.yaml
+  kwc bench specs/resnet18.yaml --weights kw.pth --batch 1,8 --threads 2 --per-layer
+  kwc bench specs/resnet18.yaml --batch 1 --instructions avx2
+  kwc bench SPEC --per-layer --format json | jq '.batches[].layers.shares'
   kwc bench specs/resnet18.yaml --weights kw.pth --device cuda --gpu a100 --batch 1,8,32
   kwc bench SPEC --weights compiled/NAME/weights.safetensors     (of `kwc compile --target cpu`)
   kwc bench SPEC --weights W --device cuda --format json | jq '.batches[].launches'
 
 A run takes inputs from the host's memory and leaves outputs there. Percentiles are of single runs, one after the other; \
-throughput is samples over the time of all runs. On a GPU, the graph is the same run without the copies, and each launch is \
+throughput is samples over the time of all runs.
+
+On the processor, GFLOP/s are two for each multiply-add of convolutions, linear layers, mixing and attentions, at the median. \
+They stand beside the peak of the micro-kernel on data in the first-level cache and beside the bandwidth of reading memory, both \
+measured here with the same threads. The floor is the least time at these: step by step the longer of arithmetic and of reading \
+the weights; where a kernel is mixed, convolution plus the longer of mixing and of reading the warehouse. With `--per-layer`, \
+steps run one by one: `mixing` is the threads' time spent mixing over their number, `convolution` the rest of such a step.
+
+On a GPU, the graph is the same run without the copies, and each launch is \
 measured on its own between two events, which adds a few microseconds to it, beside its lower bound (see `kwc plan --help`). \
 All batches share a plan for the largest, or for `--max-batch`; `--gpu` is the one that bounds are of, too."
 )]
@@ -52,21 +73,50 @@ pub(crate) struct Arguments {
     )]
     batch: Vec<u16>,
 
-    /// Runs to measure
-    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    iterations: u32,
+    /// Runs to measure [default: 50 on a GPU, 5 to 50 in about 2 seconds on the processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    iterations: Option<u32>,
 
     /// Runs before those
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     warm_up: u32,
 
-    /// Which random inputs
+    /// Show where the time goes, layer by layer, on the processor
+    #[arg(long)]
+    per_layer: bool,
+
+    /// Instructions of the processor to use [default: the best that it has]
+    #[arg(long, value_enum, value_name = "SET")]
+    instructions: Option<InstructionsName>,
+
+    /// Which random inputs, and which random weights
     #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
 
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+}
+
+/// Names of sets of instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum InstructionsName {
+    /// Those that every processor has
+    Portable,
+    /// AVX2 and FMA
+    Avx2,
+    /// AVX-512F
+    Avx512,
+}
+
+impl From<InstructionsName> for Instructions {
+    fn from(name: InstructionsName) -> Self {
+        match name {
+            InstructionsName::Portable => Self::Portable,
+            InstructionsName::Avx2 => Self::Avx2,
+            InstructionsName::Avx512 => Self::Avx512,
+        }
+    }
 }
 
 /// What was measured. Times are microseconds.
@@ -78,7 +128,14 @@ struct Measured {
     precision: String,
     /// The GPU that bounds are of; null on the processor.
     bounds_of: Option<&'static str>,
-    iterations: u32,
+    /// What the processor can do; null on a GPU.
+    machine: Option<processor::Machine>,
+    /// What a pass costs; null on a GPU.
+    cost: Option<processor::Cost>,
+    /// Whether weights are random ones, because none were given.
+    random_weights: bool,
+    /// Runs that were asked for; null where time decided.
+    iterations: Option<u32>,
     warm_up: u32,
     seed: u64,
     batches: Vec<Batch>,
@@ -89,9 +146,15 @@ struct Measured {
 #[derive(Serialize)]
 struct Batch {
     batch: usize,
+    /// Runs that were measured.
+    iterations: u32,
     latency: Latency,
     /// Samples a second.
     throughput: f64,
+    /// On the processor.
+    #[serde(flatten)]
+    processor: Option<processor::Measured>,
+    /// On a GPU.
     #[serde(flatten)]
     device: Option<DeviceTimes>,
 }
@@ -150,8 +213,9 @@ struct Launch {
 /// Measures a network and prints the times.
 ///
 /// # Errors
-/// What is wrong with the spec, the weights or the device.
+/// What is wrong with the spec, the weights or the device, or with options that are for another one.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    refuse(arguments)?;
     let checked = arguments.spec.load()?;
     let sizes: Vec<usize> = arguments.batch.iter().map(|&batch| usize::from(batch)).collect();
     let largest = sizes.iter().copied().max().unwrap_or(1);
@@ -160,7 +224,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             .hint(format!("say `--max-batch {largest}`, or name smaller ones with `--batch`")));
     }
     let gpu = arguments.model.plan(&[], largest).gpu;
-    let opened = arguments.model.open(&checked, &[], largest)?;
+    let opened = arguments.model.open_or_draw(&checked, largest, arguments.seed)?;
+    let opened = opened.with_instructions(arguments.instructions.map(Instructions::from));
     let bounds = opened.cuda().map(|planned| sizes.iter().map(|&batch| planned.bounds(gpu, batch)).collect::<Vec<_>>());
     let precision =
         opened.cuda().map_or_else(|| "f32".to_owned(), |p| format!("{:?}", p.program.precision).to_lowercase());
@@ -179,17 +244,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             format!("{}, {name}", arguments.model.device)
         }
     };
+    let (machine, cost) = match &model {
+        Model::Cpu(model) => (Some(processor::Machine::measure(model)?), Some(processor::Cost::of(model.program()))),
+        Model::Cuda(_) => (None, None),
+    };
     let mut batches = Vec::new();
     for (index, &batch) in sizes.iter().enumerate() {
         let bounds = bounds.as_ref().and_then(|all| all.get(index)?.as_ref());
-        batches.push(measure(arguments, &checked, &mut model, batch, bounds)?);
+        batches.push(measure(arguments, &checked, &mut model, batch, machine.as_ref(), bounds)?);
     }
     let measured = Measured {
         network: checked.network().name.clone(),
         device,
         precision,
         bounds_of: bounds.is_some().then_some(gpu.name),
-        iterations: arguments.iterations,
+        machine,
+        cost,
+        random_weights: arguments.model.weights.is_none(),
+        iterations: match model {
+            Model::Cpu(_) => arguments.iterations,
+            Model::Cuda(_) => Some(arguments.iterations.unwrap_or(RUNS.1)),
+        },
         warm_up: arguments.warm_up,
         seed: arguments.seed,
         batches,
@@ -201,11 +276,44 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
+/// Refuses options that are not for the device.
+fn refuse(arguments: &Arguments) -> Result<(), Failure> {
+    match arguments.model.device {
+        Device::Cpu => match arguments.instructions.map(Instructions::from) {
+            Some(set) if !set.is_available() => {
+                let has = Instructions::ALL
+                    .into_iter()
+                    .filter(|set| set.is_available())
+                    .map(|set| format!("`{}`", set.name()));
+                Err(Failure::input(format!("this processor has no {} instructions", set.name()))
+                    .hint(format!("it has {}; left out, the best is taken", has.collect::<Vec<_>>().join(", "))))
+            }
+            Some(_) | None => Ok(()),
+        },
+        Device::Cuda(_) if arguments.per_layer => Err(Failure::input("`--per-layer` is for runs on the processor")
+            .hint("leave it out: on a GPU every launch is shown")),
+        Device::Cuda(_) if arguments.instructions.is_some() => {
+            Err(Failure::input("`--instructions` is for runs on the processor").hint("leave it out"))
+        }
+        Device::Cuda(_) => Ok(()),
+    }
+}
+
+/// Whether so many runs in so much time are enough.
+fn is_enough(arguments: &Arguments, runs: u32, time: Duration) -> bool {
+    match (arguments.iterations, arguments.model.device) {
+        (Some(iterations), _) => runs >= iterations,
+        (None, Device::Cuda(_)) => runs >= RUNS.1,
+        (None, Device::Cpu) => runs >= RUNS.1 || (runs >= RUNS.0 && time >= TIME),
+    }
+}
+
 fn measure(
     arguments: &Arguments,
     checked: &Checked,
     model: &mut Model,
     batch: usize,
+    machine: Option<&processor::Machine>,
     bounds: Option<&Bounds>,
 ) -> Result<Batch, Failure> {
     let network = checked.network();
@@ -214,28 +322,40 @@ fn measure(
     let inputs: Vec<Vec<f32>> =
         elements.map(|elements| init::normal(&mut rng, 0.0, 1.0, batch * elements)).collect::<Result<_, _>>()?;
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-    let bar = progress::bar("Measuring", (arguments.warm_up + arguments.iterations) as usize);
+    let bar =
+        progress::bar("Measuring", (arguments.warm_up.saturating_add(arguments.iterations.unwrap_or(RUNS.1))) as usize);
     for _ in 0..arguments.warm_up {
         model.run_on(batch, &inputs)?;
         bar.advance(1);
     }
     let mut times = Vec::new();
-    for _ in 0..arguments.iterations {
+    let begin = Instant::now();
+    let mut iterations = 0;
+    while !is_enough(arguments, iterations, begin.elapsed()) {
         let start = Instant::now();
         model.run_on(batch, &inputs)?;
         times.push(start.elapsed().as_secs_f64() * 1e6);
+        iterations += 1;
         bar.advance(1);
     }
     drop(bar);
     let all: f64 = times.iter().sum();
-    let throughput = batch as f64 * f64::from(arguments.iterations) / (all / 1e6);
-    let device = match (model, bounds) {
-        (Model::Cuda(model), Some(bounds)) => {
-            Some(device_times(model.profile(batch, arguments.iterations as usize)?, bounds))
+    let throughput = batch as f64 * f64::from(iterations) / (all / 1e6);
+    let latency = Latency::new(times);
+    let (processor, device) = match (model, machine, bounds) {
+        (Model::Cpu(model), Some(machine), _) => {
+            let mut measured = processor::compare(machine, model.program(), batch, latency.p50);
+            if arguments.per_layer {
+                measured.layers = Some(processor::layers(machine, model, batch, &inputs, iterations)?);
+            }
+            (Some(measured), None)
         }
-        (Model::Cuda(_) | Model::Cpu(_), _) => None,
+        (Model::Cuda(model), _, Some(bounds)) => {
+            (None, Some(device_times(model.profile(batch, iterations as usize)?, bounds)))
+        }
+        (Model::Cuda(_) | Model::Cpu(_), _, _) => (None, None),
     };
-    Ok(Batch { batch, latency: Latency::new(times), throughput, device })
+    Ok(Batch { batch, iterations, latency, throughput, processor, device })
 }
 
 fn device_times(profile: Profile, bounds: &Bounds) -> DeviceTimes {

@@ -37,7 +37,7 @@ Examples:
   kwc run SPEC --weights W --input X      a network's output for tensors or images
   kwc eval SPEC --weights W --data DIR    a classifier's accuracy
   kwc verify SPEC --weights W             does a GPU compute what the processor does?
-  kwc bench SPEC --weights W              how long a network takes, by batch and by kernel
+  kwc bench SPEC --per-layer              how long a network takes, by batch and by layer or kernel
   kwc toolchain                           which compiler for CUDA there is, and which GPU
 
 Exit codes:

@@ -8,14 +8,14 @@ use kwc_compiler::check::Checked;
 use kwc_compiler::pipeline::{self, CudaNetwork};
 use kwc_compiler::plan::{self, Planned};
 use kwc_compiler::state;
-use kwc_compiler::weights::{Checkpoint, NotFinite, matching, pack};
+use kwc_compiler::weights::{Checkpoint, NotFinite, State, Tensors, matching, pack};
 use kwc_runtime::packed::{self, PackedWeights};
 use kwc_runtime::{Weights, cpu, cuda, program};
 
 use crate::failure::Failure;
 use crate::target::CudaArguments;
 use crate::warnings::Warnings;
-use crate::{progress, spec};
+use crate::{init, progress, spec};
 
 /// Options of every verb that runs a network.
 #[derive(Debug, Args)]
@@ -25,8 +25,8 @@ use crate::{progress, spec};
 pub(crate) struct ModelArguments {
     /// The trained weights: a PyTorch checkpoint (.pth, .pt) or a .safetensors file; on the processor also what `kwc compile
     /// --target cpu --weights` packed, which is loaded at once
-    #[arg(long, short, value_name = "FILE")]
-    pub(crate) weights: PathBuf,
+    #[arg(long, short, value_name = "FILE", required = true)]
+    pub(crate) weights: Option<PathBuf>,
 
     /// The state dict to take from a PyTorch checkpoint that holds several, such as `model_ema`
     #[arg(long, value_name = "NAME")]
@@ -95,20 +95,37 @@ impl From<Precision> for program::cuda::Precision {
 /// A network whose weights fit it, not yet packed.
 pub(crate) struct Opened {
     target: Target,
+    /// What to call the weights.
     weights: PathBuf,
     threads: Option<u16>,
+    instructions: Option<cpu::Instructions>,
 }
 
 /// A network, planned for a device, with its weights.
 enum Target {
     Cpu { planned: Box<Planned>, given: Given },
-    Cuda { network: Box<CudaNetwork>, ordinal: usize, checkpoint: Checkpoint },
+    Cuda { network: Box<CudaNetwork>, ordinal: usize, weights: Unpacked },
 }
 
 /// Weights for the processor.
 enum Given {
-    Checkpoint(Checkpoint),
+    Unpacked(Unpacked),
     Packed(Weights),
+}
+
+/// Tensors to pack.
+enum Unpacked {
+    Checkpoint(Box<Checkpoint>),
+    Drawn(State),
+}
+
+impl Unpacked {
+    fn tensors(&mut self) -> &mut dyn Tensors {
+        match self {
+            Self::Checkpoint(checkpoint) => &mut **checkpoint,
+            Self::Drawn(state) => state,
+        }
+    }
 }
 
 impl ModelArguments {
@@ -170,38 +187,80 @@ impl ModelArguments {
         dumps: &[String],
         batch: usize,
     ) -> Result<Opened, Failure> {
-        let failed = |error: plan::Error| Failure::input(error.to_string());
-        let checkpoint = || {
-            let checkpoint = open_checkpoint(&self.weights, self.state.as_deref())?;
-            matching::compare(&state::tensors(checked), &checkpoint)?;
-            Ok::<_, Failure>(checkpoint)
+        let Some(path) = self.weights.as_deref() else {
+            return Err(Failure::input("there are no weights to run the network with")
+                .hint("name a file of them: `--weights FILE`"));
         };
-        let target = match device {
+        let checkpoint = || {
+            let checkpoint = open_checkpoint(path, self.state.as_deref())?;
+            matching::compare(&state::tensors(checked), &checkpoint)?;
+            Ok(Unpacked::Checkpoint(Box::new(checkpoint)))
+        };
+        let target = self.target(device, checked, dumps, batch, &checkpoint)?;
+        Ok(self.opened(target, path))
+    }
+
+    /// As [`Self::open`], but with random weights where no file is named: for times, which don't depend on them.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; or there isn't enough memory for the weights.
+    pub(crate) fn open_or_draw(&self, checked: &Checked, batch: usize, seed: u64) -> Result<Opened, Failure> {
+        if self.weights.is_some() {
+            return self.open(checked, &[], batch);
+        }
+        if self.state.is_some() {
+            return Err(Failure::input("`--state` names a state dict, but there is no file of weights")
+                .hint("leave it out, or add `--weights FILE`"));
+        }
+        match self.device {
+            Device::Cpu => self.refuse_options_of_cuda()?,
+            Device::Cuda(_) => {}
+        }
+        let drawn = || Ok(Unpacked::Drawn(init::draw(checked, seed)?));
+        let target = self.target(self.device, checked, &[], batch, &drawn)?;
+        Ok(self.opened(target, Path::new("random weights")))
+    }
+
+    fn opened(&self, target: Target, weights: &Path) -> Opened {
+        Opened { target, weights: weights.to_owned(), threads: self.threads, instructions: None }
+    }
+
+    /// Plans for a device, then takes packed weights or the others.
+    fn target(
+        &self,
+        device: Device,
+        checked: &Checked,
+        dumps: &[String],
+        batch: usize,
+        unpacked: &dyn Fn() -> Result<Unpacked, Failure>,
+    ) -> Result<Target, Failure> {
+        let failed = |error: plan::Error| Failure::input(error.to_string());
+        Ok(match device {
             Device::Cpu => {
                 let options = plan::Options { dumps: dumps.to_vec(), ..plan::Options::default() };
                 let planned = Box::new(plan::plan(checked, &options).map_err(failed)?);
-                let given = if packed::is_packed(&self.weights) {
-                    Given::Packed(self.open_packed(&planned.program, dumps)?)
-                } else {
-                    Given::Checkpoint(checkpoint()?)
+                let given = match self.weights.as_deref() {
+                    Some(path) if packed::is_packed(path) => {
+                        Given::Packed(self.open_packed(path, &planned.program, dumps)?)
+                    }
+                    Some(_) | None => Given::Unpacked(unpacked()?),
                 };
                 Target::Cpu { planned, given }
             }
             Device::Cuda(ordinal) => {
                 let network = Box::new(pipeline::cuda(checked, &self.plan(dumps, batch)).map_err(failed)?);
-                Target::Cuda { network, ordinal, checkpoint: checkpoint()? }
+                Target::Cuda { network, ordinal, weights: unpacked()? }
             }
-        };
-        Ok(Opened { target, weights: self.weights.clone(), threads: self.threads })
+        })
     }
 
     /// Maps packed weights.
-    fn open_packed(&self, program: &program::Program, dumps: &[String]) -> Result<Weights, Failure> {
+    fn open_packed(&self, path: &Path, program: &program::Program, dumps: &[String]) -> Result<Weights, Failure> {
         if self.state.is_some() {
-            return Err(Failure::file(&self.weights, "packed weights are of one state dict")
+            return Err(Failure::file(path, "packed weights are of one state dict")
                 .hint("leave `--state` out; it chooses when a checkpoint is packed"));
         }
-        Weights::open(&self.weights, program).map_err(|error| {
+        Weights::open(path, program).map_err(|error| {
             let is_of_file = matches!(error, kwc_runtime::Error::WeightsFile { .. });
             let failure = Failure::from(error);
             match (is_of_file, dumps) {
@@ -215,6 +274,11 @@ impl ModelArguments {
 }
 
 impl Opened {
+    /// The same, to run with these instructions if it is on the processor.
+    pub(crate) fn with_instructions(self, instructions: Option<cpu::Instructions>) -> Self {
+        Self { instructions, ..self }
+    }
+
     /// The plan, if it is one for CUDA.
     pub(crate) fn cuda(&self) -> Option<&plan::cuda::Planned> {
         match &self.target {
@@ -229,7 +293,7 @@ impl Opened {
     /// # Errors
     /// If the weights can't be read, there isn't enough memory, or there is no such device.
     pub(crate) fn load(self, warnings: &mut Warnings) -> Result<Model, Failure> {
-        let Self { target, weights: path, threads } = self;
+        let Self { target, weights: path, threads, instructions } = self;
         if let Some(threads) = threads {
             // Images are decoded on the global pool, which then has this size. It is started once in a process.
             let _ = rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build_global();
@@ -238,19 +302,20 @@ impl Opened {
             Target::Cpu { planned, given } => {
                 let weights = match given {
                     Given::Packed(weights) => weights,
-                    Given::Checkpoint(mut checkpoint) => {
-                        let (weights, found) = packed_cpu(&planned, &mut checkpoint)?;
+                    Given::Unpacked(mut unpacked) => {
+                        let (weights, found) = packed_cpu(&planned, unpacked.tensors())?;
                         warnings.weights(&path, &found);
                         weights
                     }
                 };
-                let options = cpu::Options { threads: threads.map(usize::from), ..cpu::Options::default() };
+                let options = cpu::Options { threads: threads.map(usize::from), instructions };
                 Ok(Model::Cpu(Box::new(cpu::Model::new(planned.program, weights, &options)?)))
             }
-            Target::Cuda { network, ordinal, mut checkpoint } => {
+            Target::Cuda { network, ordinal, weights: mut unpacked } => {
                 // A machine without a GPU says so before the weights are read.
                 let device = cuda::Device::new(ordinal)?;
-                let (weights, found) = packed_cuda(&network, &mut checkpoint)?;
+                let (weights, found) = packed_cuda(&network, unpacked.tensors())?;
+                drop(unpacked);
                 warnings.weights(&path, &found);
                 let code = cuda::Code {
                     source: network.source.into(),
@@ -283,11 +348,11 @@ pub(crate) fn open_checkpoint(path: &Path, state: Option<&str>) -> Result<Checkp
 ///
 /// # Errors
 /// If they can't be read, or there isn't enough memory.
-pub(crate) fn packed_cpu(planned: &Planned, checkpoint: &mut Checkpoint) -> Result<(Weights, NotFinite), Failure> {
+pub(crate) fn packed_cpu(planned: &Planned, tensors: &mut dyn Tensors) -> Result<(Weights, NotFinite), Failure> {
     let elements = planned.program.weight_elements;
     let mut weights = Weights::zeroed(elements)?;
     let bar = progress::bar("Packing weights", elements);
-    let found = pack::pack(planned, checkpoint, &mut weights, &mut |done, _| bar.set(done))?;
+    let found = pack::pack(planned, tensors, &mut weights, &mut |done, _| bar.set(done))?;
     drop(bar);
     Ok((weights, found))
 }
@@ -298,7 +363,7 @@ pub(crate) fn packed_cpu(planned: &Planned, checkpoint: &mut Checkpoint) -> Resu
 /// If they can't be read, or there isn't enough memory.
 pub(crate) fn packed_cuda(
     network: &CudaNetwork,
-    checkpoint: &mut Checkpoint,
+    tensors: &mut dyn Tensors,
 ) -> Result<(PackedWeights, NotFinite), Failure> {
     let program = &network.planned.program;
     let mut bytes = Vec::new();
@@ -307,7 +372,7 @@ pub(crate) fn packed_cuda(
     })?;
     bytes.resize(program.weight_bytes, 0);
     let bar = progress::bar("Packing weights", program.weight_bytes);
-    let found = pack::pack_cuda(&network.planned, checkpoint, &mut bytes, &mut |done, _| bar.set(done))?;
+    let found = pack::pack_cuda(&network.planned, tensors, &mut bytes, &mut |done, _| bar.set(done))?;
     drop(bar);
     Ok((PackedWeights::new(program, bytes)?, found))
 }

@@ -83,7 +83,8 @@ fn path(text: &str) -> Result<String, String> {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let output = arguments.output.as_ref().map(|path| {
         let mut inputs: Vec<&Path> = arguments.input.iter().map(PathBuf::as_path).collect();
-        inputs.extend([Path::new(&arguments.spec.spec), arguments.model.weights.as_path()]);
+        inputs.extend(arguments.model.weights.as_deref());
+        inputs.push(Path::new(&arguments.spec.spec));
         Output::at(path, &inputs)
     });
     let output = output.transpose()?;

@@ -4,41 +4,163 @@ use std::fmt::Write as _;
 
 use comfy_table::Table;
 
-use super::{DeviceTimes, Measured};
+use super::processor::{Cost, Floor, Layer, Layers, Machine, Rate, Times};
+use super::{Batch, DeviceTimes, Measured, RUNS, TIME, processor};
 use crate::plan::bounds::micro;
 use crate::plan::text;
-use crate::terminal::EMPHASIS;
+use crate::terminal::{DIM, EMPHASIS};
 
-/// Draws one table of all batches, and on a GPU one of the launches of each.
+/// Draws one table of all batches, and for each of them one of the layers or, on a GPU, of the launches.
 pub(super) fn draw(measured: &Measured) -> String {
-    let Measured { network, device, precision, bounds_of, iterations, warm_up, seed, batches, warnings: _ } = measured;
-    let runs = if *iterations == 1 { "run" } else { "runs" };
-    let mut out = format!("{EMPHASIS}{network}{EMPHASIS:#} on {device}, {precision}: ");
-    let _ = writeln!(out, "{iterations} {runs} after {warm_up}, random inputs of seed {seed}\n");
-    let mut titles = vec!["batch", "least ms", "p50 ms", "p90 ms", "p99 ms", "samples/s"];
-    if bounds_of.is_some() {
+    let mut out = String::new();
+    head(measured, &mut out);
+    batches(measured, &mut out);
+    for batch in &measured.batches {
+        if let Some(device) = &batch.device {
+            let of = measured.bounds_of.unwrap_or_default();
+            let _ = writeln!(out, "\n{EMPHASIS}Batch {}{EMPHASIS:#}: medians by events, bounds of {of}", batch.batch);
+            launches(device, &mut out);
+        }
+        if let Some(found) = batch.processor.as_ref().and_then(|processor| processor.layers.as_ref()) {
+            layers(batch, found, &mut out);
+        }
+    }
+    out
+}
+
+fn head(measured: &Measured, out: &mut String) {
+    let Measured { network, device, precision, iterations, warm_up, seed, random_weights, .. } = measured;
+    let _ = write!(out, "{EMPHASIS}{network}{EMPHASIS:#} on {device}, {precision}: ");
+    let _ = match iterations {
+        Some(iterations) => write!(out, "{}", runs(*iterations)),
+        None => write!(out, "{} to {} in about {} s", RUNS.0, runs(RUNS.1), TIME.as_secs()),
+    };
+    let what = if *random_weights { "random weights and inputs" } else { "random inputs" };
+    let _ = writeln!(out, " after {warm_up}, {what} of seed {seed}\n");
+    if let (Some(machine), Some(cost)) = (&measured.machine, &measured.cost) {
+        processor(machine, cost, out);
+        out.push('\n');
+    }
+}
+
+fn runs(count: u32) -> String {
+    if count == 1 { "1 run".to_owned() } else { format!("{count} runs") }
+}
+
+fn processor(machine: &Machine, cost: &Cost, out: &mut String) {
+    let mut line = |title: &str, value: String, rest: String| {
+        let _ = writeln!(out, "  {title:<15}{value:>14}   {DIM}{rest}{DIM:#}");
+    };
+    let work = cost.multiply_adds;
+    line(
+        "peak",
+        format!("{:.1} GFLOP/s", machine.peak()),
+        format!("of the micro-kernel, measured: {}", machine.describe()),
+    );
+    line(
+        "reading",
+        format!("{:.1} GB/s", machine.bandwidth()),
+        "from memory, measured with as many threads".to_owned(),
+    );
+    line(
+        "multiply-adds",
+        text::quantity(work.total()),
+        format!(
+            "of a sample: {} convolution, {} mixing, {} attention",
+            text::quantity(work.convolution),
+            text::quantity(work.mixing),
+            text::quantity(work.attention)
+        ),
+    );
+    line(
+        "weights",
+        text::bytes(cost.weight_bytes),
+        "read in a pass, packed; each layer reads its whole warehouse".to_owned(),
+    );
+}
+
+fn batches(measured: &Measured, out: &mut String) {
+    let mut titles = vec!["batch", "runs", "least ms", "p50 ms", "p90 ms", "p99 ms", "samples/s"];
+    if measured.machine.is_some() {
+        titles.extend(["GFLOP/s", "of peak", "arithmetic ms", "reading ms", "floor ms", "p50/floor"]);
+    }
+    if measured.bounds_of.is_some() {
+        titles.retain(|&title| title != "runs");
         titles.extend(["graph µs", "bounds µs"]);
     }
     let mut table = text::new_table(&titles, 0);
-    for batch in batches {
+    for batch in &measured.batches {
         let latency = batch.latency;
         let mut row = vec![batch.batch.to_string()];
-        row.extend([latency.least, latency.p50, latency.p90, latency.p99].map(|time| format!("{:.3}", time / 1000.0)));
+        if measured.bounds_of.is_none() {
+            row.push(batch.iterations.to_string());
+        }
+        row.extend([latency.least, latency.p50, latency.p90, latency.p99].map(milli));
         row.push(format!("{:.1}", batch.throughput));
+        if let Some(processor::Measured { rate, floor, ratio, layers: _ }) = &batch.processor {
+            row.extend(rates(*rate));
+            row.extend([floor.arithmetic, floor.reading, floor.least].map(milli));
+            row.push(format!("{ratio:.2}"));
+        }
         if let Some(DeviceTimes { graph, bound, .. }) = &batch.device {
             row.extend([micro(f64::from(graph.median)), micro(*bound)]);
         }
         table.add_row(row);
     }
-    push(&mut table, 0, &mut out);
-    for batch in batches {
-        if let Some(device) = &batch.device {
-            let of = bounds_of.unwrap_or_default();
-            let _ = writeln!(out, "\n{EMPHASIS}Batch {}{EMPHASIS:#}: medians by events, bounds of {of}", batch.batch);
-            launches(device, &mut out);
-        }
+    push(&mut table, 0, out);
+}
+
+fn layers(batch: &Batch, layers: &Layers, out: &mut String) {
+    let Layers { passes, rows, sum, shares } = layers;
+    let _ = writeln!(
+        out,
+        "\n{EMPHASIS}Batch {}{EMPHASIS:#}: steps one by one, medians of {passes}; all at once {} ms",
+        batch.batch,
+        milli(batch.latency.p50)
+    );
+    let titles =
+        ["layer", "kind", "ms", "share", "attention ms", "mixing ms", "conv ms", "GFLOP/s", "of peak", "floor ms"];
+    let mut table = text::new_table(&titles, 2);
+    for row in rows {
+        table.add_row(layer(row));
     }
-    out
+    let parts = |Times { attention, mixing, convolution, .. }: &Times| [*attention, *mixing, *convolution];
+    let mut last = vec!["sum".to_owned(), String::new(), milli(sum.time), percent(shares.time)];
+    last.extend(parts(sum).map(milli));
+    if let Some(processor::Measured { floor, .. }) = &batch.processor {
+        last.extend([String::new(), String::new(), milli(floor.least)]);
+    }
+    table.add_row(last);
+    push(&mut table, 2, out);
+    let [attention, mixing, convolution] = parts(shares).map(percent);
+    let rest = percent(shares.rest);
+    let _ = writeln!(out, "shares: attention {attention}, mixing {mixing}, convolution {convolution}, the rest {rest}");
+}
+
+fn layer(row: &Layer) -> Vec<String> {
+    let Layer { layer, kind, dynamic, times, share, multiply_adds, rate, floor } = row;
+    let Times { time, attention, mixing, convolution, rest: _ } = *times;
+    let kind = if *dynamic { format!("dynamic {kind}") } else { kind.clone() };
+    let mut cells = vec![layer.clone(), kind, milli(time), percent(*share)];
+    cells.extend([attention, mixing, convolution].map(|part| if part > 0.0 { milli(part) } else { String::new() }));
+    if multiply_adds.total() > 0 {
+        let Floor { least, .. } = floor;
+        cells.extend(rates(*rate));
+        cells.push(milli(*least));
+    }
+    cells
+}
+
+fn milli(microseconds: f64) -> String {
+    format!("{:.3}", microseconds / 1000.0)
+}
+
+fn percent(fraction: f64) -> String {
+    format!("{:.1} %", fraction * 100.0)
+}
+
+fn rates(rate: Rate) -> [String; 2] {
+    [format!("{:.1}", rate.flops / 1e9), percent(rate.of_peak)]
 }
 
 fn launches(device: &DeviceTimes, out: &mut String) {

@@ -72,6 +72,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     ))
 }
 
+/// A random state as it is drawn, not conditioned: outputs mean nothing, but values keep their size through batch norms and
+/// biases, so that a network takes the time that it takes with any weights.
+///
+/// # Errors
+/// There isn't enough memory.
+pub(crate) fn draw(checked: &Checked, seed: u64) -> Result<State, Failure> {
+    let mut rng = Pcg64Mcg::seed_from_u64(seed);
+    draw::draw(checked, &mut rng).map_err(|e| Failure::input(e.to_string()))
+}
+
 /// Why a state could not be made.
 #[derive(Debug, thiserror::Error)]
 enum Error {

@@ -210,7 +210,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let report_file = arguments.report.as_ref().map(|path| {
         let mut inputs: Vec<&Path> = arguments.input.iter().map(PathBuf::as_path).collect();
-        inputs.extend([Path::new(&arguments.spec.spec), arguments.model.weights.as_path()]);
+        inputs.extend(arguments.model.weights.as_deref());
+        inputs.push(Path::new(&arguments.spec.spec));
         Output::at(path, &inputs)
     });
     let report_file = report_file.transpose()?;
@@ -237,7 +238,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         plan: Plan::of(&arguments.model.plan(&[], samples)),
         samples,
         seed: arguments.input.is_empty().then_some(arguments.seed),
-        weights: sha256(&arguments.model.weights)?,
+        weights: arguments.model.weights.as_deref().map(sha256).transpose()?.unwrap_or_default(),
         tolerance,
         right,
         outputs,
