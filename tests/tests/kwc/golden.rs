@@ -9,7 +9,8 @@ use kwc_compiler::pipeline::front;
 use kwc_compiler::plan::{Options, plan};
 use kwc_compiler::source::Files;
 use kwc_compiler::weights::{Tensors, pack::pack};
-use kwc_runtime::{Weights, cpu};
+use kwc_runtime::Weights;
+use kwc_runtime::cpu::{self, Instructions};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
@@ -150,10 +151,25 @@ fn check(path: &str, files: &Specs<'_>) -> Checked {
     }
 }
 
-/// A model of a network, its weights packed from `tensors`.
+/// The instruction sets whose micro-kernels this processor can execute, the plainest first.
+pub(crate) fn instruction_sets() -> impl Iterator<Item = Instructions> {
+    Instructions::ALL.into_iter().filter(|set| set.is_available())
+}
+
+/// A model of a network, its weights packed from `tensors`, with the best instructions that there are.
 pub(crate) fn model(checked: &Checked, options: &Options, tensors: &mut dyn Tensors, threads: usize) -> cpu::Model {
+    model_with(checked, options, tensors, &cpu::Options { threads: Some(threads), instructions: None })
+}
+
+/// A model of a network, its weights packed from `tensors`.
+pub(crate) fn model_with(
+    checked: &Checked,
+    options: &Options,
+    tensors: &mut dyn Tensors,
+    how: &cpu::Options,
+) -> cpu::Model {
     let planned = plan(checked, options).unwrap();
     let mut weights = Weights::zeroed(planned.program.weight_elements).unwrap();
     pack(&planned, tensors, &mut weights, &mut |_, _| {}).unwrap();
-    cpu::Model::new(planned.program, weights, &cpu::Options { threads: Some(threads), instructions: None }).unwrap()
+    cpu::Model::new(planned.program, weights, how).unwrap()
 }

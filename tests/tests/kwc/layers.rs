@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 
 use kwc_compiler::plan::Options;
 use kwc_compiler::weights::Checkpoint;
+use kwc_runtime::cpu;
 use serde_json::Value;
 
 use crate::golden::{
-    Tensor, assert_near, cases, checked_text, folder, json, max_difference, max_over_std, model, tensors,
+    Tensor, assert_near, cases, checked_text, folder, instruction_sets, json, max_difference, max_over_std, model,
+    model_with, tensors,
 };
 
 /// Near enough, in standard deviations of the reference.
@@ -95,14 +97,16 @@ fn layers() {
         let attentions: Vec<String> = attentions.collect();
         let data: Vec<Vec<f32>> = inputs.iter().map(|t| t.f32()).collect();
         let data: Vec<&[f32]> = data.iter().map(Vec::as_slice).collect();
-        for (dumps, fuse, threads) in [(&attentions[..], true, 2), (&attentions[..], false, 1), (&[][..], true, 1)] {
+        let ways = [(&attentions[..], true, 2), (&attentions[..], false, 1), (&[][..], true, 1)];
+        for (instructions, (dumps, fuse, threads)) in instruction_sets().flat_map(|set| ways.map(|way| (set, way))) {
             let options = Options { dumps: dumps.to_vec(), fuse, temperature, ..Options::default() };
-            let mut checkpoint = Checkpoint::open(&weights, None).unwrap();
-            let mut model = model(&checked, &options, &mut checkpoint, threads);
+            let how = cpu::Options { threads: Some(threads), instructions: Some(instructions) };
+            let mut model = model_with(&checked, &options, &mut Checkpoint::open(&weights, None).unwrap(), &how);
             model.run(inputs[0].shape[0], &data).unwrap();
             for i in 0..count {
                 let output = max_over_std(model.output(i), &io[&format!("{i}/output")].data);
-                assert_near(&format!("{name}, fuse {fuse}, output {i}"), output, TOLERANCE);
+                let set = instructions.name();
+                assert_near(&format!("{name}, {set}, fuse {fuse}, output {i}"), output, TOLERANCE);
             }
             for i in 0..dumps.len() {
                 let attention = max_over_std(model.dump(i), &io[&format!("{i}/attention")].data);

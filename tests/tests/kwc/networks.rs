@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use kwc_compiler::check::Checked;
 use kwc_compiler::plan::Options;
 use kwc_compiler::weights::{Checkpoint, State, Tensors};
-use kwc_runtime::cpu::Model;
+use kwc_runtime::cpu::{self, Instructions, Model};
 
 use crate::golden::{
-    Tensor, assert_near, cases, checked, folder, json, max_over_std, model, package, tensors, tolerance,
+    Tensor, assert_near, cases, checked, folder, instruction_sets, json, max_over_std, model, model_with, package,
+    tensors, tolerance,
 };
 
 /// A golden network whose weights are there.
@@ -72,8 +73,12 @@ fn outputs_in_batches_and_singly() {
         let input = network.io["input"].f32();
         let reference = &network.io["output_f64"].data;
         let batch = network.batch();
-        for (fuse, threads) in [(true, 1), (true, 2), (false, 1), (false, 2)] {
-            let mut model = network.model(&Options { fuse, ..Options::default() }, threads);
+        let ways = instruction_sets().flat_map(|set| [(set, true, 2), (set, false, 1)]);
+        let best = Instructions::best();
+        for (instructions, fuse, threads) in ways.chain([(best, true, 1), (best, false, 2)]) {
+            let options = Options { fuse, ..Options::default() };
+            let how = cpu::Options { threads: Some(threads), instructions: Some(instructions) };
+            let mut model = model_with(&network.checked, &options, &mut network.checkpoint(), &how);
             model.run(batch, &[&input]).unwrap();
             let whole = max_over_std(model.output(0), reference);
 
@@ -84,7 +89,7 @@ fn outputs_in_batches_and_singly() {
             }
             let single = max_over_std(&singles, reference);
 
-            let what = format!("{}, fuse {fuse}, threads {threads}", network.name);
+            let what = format!("{}, {}, fuse {fuse}, threads {threads}", network.name, instructions.name());
             assert_near(&format!("{what}, in a batch"), whole, network.tolerance);
             assert_near(&format!("{what}, singly"), single, network.tolerance);
         }
