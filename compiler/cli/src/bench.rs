@@ -30,7 +30,8 @@ const RUNS: (u32, u32) = (5, 50);
 #[derive(Debug, Args)]
 #[command(
     mut_arg("weights", |weights| weights.required(false).help(
-        "The trained weights: a PyTorch checkpoint (.pth, .pt) or a .safetensors file [default: random ones]"
+        "The trained weights: a PyTorch checkpoint (.pth, .pt) or a .safetensors file; on the processor also \
+         what `kwc compile --target cpu --weights` packed [default: random ones]"
     )),
     override_usage = "kwc bench <SPEC> [--weights <FILE>] [OPTIONS]",
     after_help = "\
