@@ -30,8 +30,8 @@ const RUNS: (u32, u32) = (5, 50);
 #[derive(Debug, Args)]
 #[command(
     mut_arg("weights", |weights| weights.required(false).help(
-        "The trained weights: a PyTorch checkpoint (.pth, .pt) or a .safetensors file; on the processor also \
-         what `kwc compile --target cpu --weights` packed [default: random ones]"
+        "The trained weights: a PyTorch checkpoint (.pth, .pt) or a .safetensors file; on the processor also the \
+         weights.safetensors of `kwc compile --target cpu` [default: random ones]"
     )),
     override_usage = "kwc bench <SPEC> [--weights <FILE>] [OPTIONS]",
     after_help = "\
@@ -41,7 +41,7 @@ Examples:
   kwc bench specs/resnet18.yaml --batch 1 --instructions avx2
   kwc bench SPEC --per-layer --format json | jq '.batches[].layers.shares'
   kwc bench specs/resnet18.yaml --weights kw.pth --device cuda --gpu a100 --batch 1,8,32
-  kwc bench SPEC --weights compiled/NAME/weights.safetensors     (of `kwc compile --target cpu`)
+  kwc bench SPEC --weights compiled/NAME/weights.safetensors
   kwc bench SPEC --weights W --device cuda --format json | jq '.batches[].launches'
 
 A run takes inputs from the host's memory and leaves outputs there. Percentiles are of single runs, one after the other; \

@@ -25,7 +25,7 @@ use dataset::{Dataset, Sample};
 #[command(after_help = "\
 Examples:
   kwc eval specs/resnet18.yaml --weights kw.pth --data imagenet/val
-  kwc eval SPEC --weights compiled/NAME/weights.safetensors --data DATA     (of `kwc compile --target cpu`)
+  kwc eval SPEC --weights compiled/NAME/weights.safetensors --data DATA
 
 DATA has one folder for each class, as ImageNet does: sorted by name, the first folder is class 0. The images in it are \
 PNG or JPEG files; other files are ignored.")]

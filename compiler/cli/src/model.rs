@@ -23,8 +23,8 @@ use crate::{init, progress, spec};
     batch.help("Most samples that the plan for CUDA devices is for [default: those that are run at a time]")
 }))]
 pub(crate) struct ModelArguments {
-    /// The trained weights: a PyTorch checkpoint (.pth, .pt) or a .safetensors file; on the processor also what `kwc compile
-    /// --target cpu --weights` packed, which is loaded at once
+    /// The trained weights: a PyTorch checkpoint (.pth, .pt) or a .safetensors file; on the processor also the
+    /// weights.safetensors of `kwc compile --target cpu`, which is mapped and not packed again
     #[arg(long, short, value_name = "FILE", required = true)]
     pub(crate) weights: Option<PathBuf>,
 

@@ -34,7 +34,7 @@ Examples:
   kwc run specs/resnet18.yaml --weights kw.pth --input x.safetensors --output y.safetensors
   kwc run SPEC --weights W --input X --output Y --dump layer1.0,layer1.0.conv1.attention
   kwc run SPEC --weights W --input X --device cuda --precision f32
-  kwc run SPEC --weights compiled/NAME/weights.safetensors --input X     (of `kwc compile --target cpu`)
+  kwc run SPEC --weights compiled/NAME/weights.safetensors --input X
 
 A .safetensors input holds a tensor [samples, shape...] for each input of the spec, by its name (`input` where there is \
 only one), in f32, f16, bf16 or f64. Images (PNG, JPEG) need an `image:` section in the spec; EXIF orientation is ignored. \

@@ -60,7 +60,7 @@ pub fn model(program: &Program) -> Result<TokenStream, Unsupported> {
             /// read: it must not be changed in place nor cut while the model lives ([`Weights::open`]).
             ///
             /// # Errors
-            /// The file cannot be read, is damaged, or its weights are not this Program's.
+            /// The file cannot be read, holds no packed weights or not all of them, or they are not this Program's.
             pub fn load(path: impl AsRef<::std::path::Path>, options: &cpu::Options) -> Result<Self, Error> {
                 let weights = Weights::open(path.as_ref(), &PROGRAM)?;
                 Self::new(weights, options)

@@ -18,8 +18,8 @@ impl Weights {
     /// from the file when they are touched, and processes that map the same file share them. What is changed of the weights
     /// (as by [`crate::cpu::Model::weight_mut`]) stays in this process.
     ///
-    /// The file's version, target, table and length are checked; its bytes are not compared with their hash, which would take
-    /// longer than all else (0.6 ms a megabyte where the processor has instructions for it, several times as much where
+    /// The file's version, target, table and length are checked; its bytes are not compared with their hash, which would read all
+    /// of them on one thread (0.6 ms a megabyte where the processor has instructions for SHA-256, several times as much where
     /// not). [`Weights::read`] does that, and `kwc compile --check`.
     ///
     /// While the weights live, the file must not be changed in place nor cut: the first changes weights under way, the second

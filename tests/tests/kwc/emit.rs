@@ -2,6 +2,7 @@
 
 use kwc_compiler::plan::cuda::GPUS;
 use kwc_compiler::{emit, pipeline, plan};
+use kwc_runtime::packed::PackedWeights;
 use kwc_runtime::{Weights, cpu};
 
 use crate::golden::{checked, package};
@@ -65,6 +66,19 @@ fn compiled_program_is_the_planned_one() {
 #[test]
 fn compiled_model_runs() {
     let mut model = ports::Model::new(Weights::zeroed(0).unwrap(), &cpu::Options::default()).unwrap();
+    assert_runs(&mut model);
+    // The same with a file.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("weights.safetensors");
+    let packed = PackedWeights::of_block(&ports::PROGRAM, Weights::zeroed(0).unwrap()).unwrap();
+    packed.write(&file).unwrap();
+    assert_runs(&mut ports::Model::load(&file, &cpu::Options::default()).unwrap());
+    let error = dynamic::Model::load(&file, &cpu::Options::default()).unwrap_err();
+    assert!(error.to_string().contains("packed for `ports`"), "{error}");
+}
+
+#[track_caller]
+fn assert_runs(model: &mut ports::Model) {
     let left: Vec<f32> = (0_u8..64).map(f32::from).collect();
     let right = vec![0.5; 64];
     let outputs = model.run(2, &left, &right).unwrap();

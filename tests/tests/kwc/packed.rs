@@ -72,6 +72,12 @@ impl File {
     fn open(&self) -> Result<Weights, Error> {
         Weights::open(&self.path(), &self.program)
     }
+
+    /// What is wrong with it.
+    #[track_caller]
+    fn problem(&self) -> String {
+        problem(&self.open().unwrap_err(), &self.path())
+    }
 }
 
 fn run(program: &Program, weights: Weights) -> Vec<f32> {
@@ -212,13 +218,18 @@ fn wrong_files_of_packed_weights_are_refused() {
     let problem = problem_of(&id, &"e".repeat(64));
     assert!(problem.contains("packed for `small` with the table eeee"), "{problem}");
     assert!(problem.contains("pack the checkpoint for this program"), "{problem}");
-    // Any change of a byte of the header is an error or changes nothing that counts.
+    // A byte of the header that is another is an error, or changes nothing of the weights.
+    fs::write(file.path(), &bytes).unwrap();
+    let expected = bits(&Weights::read(&file.path(), &file.program).unwrap());
     let header = bytes.len() - 4 * file.program.weight_elements;
     for place in 0..header {
         let mut changed = bytes.clone();
         changed[place] ^= 4;
         fs::write(file.path(), changed).unwrap();
-        let _ = file.open();
+        match file.open() {
+            Ok(weights) => assert_eq!(bits(&weights), expected, "{place}"),
+            Err(error) => assert!(!self::problem(&error, &file.path()).is_empty(), "{place}"),
+        }
     }
     // What only the hash shows is for who asks for it.
     let mut changed = bytes.clone();
@@ -231,11 +242,7 @@ fn wrong_files_of_packed_weights_are_refused() {
     fs::write(file.path(), "text").unwrap();
     assert!(!is_packed(&file.path()) && !is_packed(file.folder.path()) && !is_packed(Path::new("absent")));
     fs::remove_file(file.path()).unwrap();
-    assert!(problem_at(&file).contains("No such file"));
-}
-
-fn problem_at(file: &File) -> String {
-    problem(&file.open().unwrap_err(), &file.path())
+    assert!(file.problem().contains("No such file"));
 }
 
 #[test]
@@ -270,7 +277,7 @@ fn packed_weights_of_another_network_or_target_are_refused() {
     let cuda = cuda.unwrap().program;
     let packed = PackedWeights::new(&cuda, vec![0; cuda.weight_bytes]).unwrap();
     packed.write(&file.path()).unwrap();
-    let problem = problem_at(&file);
+    let problem = file.problem();
     assert!(problem.contains("packed for the target `cuda`, and the program `small` is for `cpu`"), "{problem}");
     assert!(problem.contains("kwc compile --target cpu --weights"), "{problem}");
 }

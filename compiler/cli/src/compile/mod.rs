@@ -36,7 +36,8 @@ Examples:
 
 The folder holds, for CUDA, kernels.cu, kernels.ptx (for any GPU since the A100), kernels.ARCH.cubin, and for both targets \
 a Rust crate (Cargo.toml, src/lib.rs), plan.txt, plan.json, manifest.json (versions, options, SHA-256 of every file) and, \
-with --weights, weights.safetensors, which a program and, of the CPU, `kwc run`, `eval` and `bench` load at once. Files that are as they should be are not touched; files that an earlier compile made \
+with --weights, weights.safetensors. `kwc run`, `eval` and `bench` take that of the CPU in place of the checkpoint: it is mapped, not \
+read. Files that are as they should be are not touched; files that an earlier compile made \
 and this one doesn't are removed; all others are left alone, and nothing is written where one of them is in the way. \
 Options that are not given are those that the folder was compiled with. Packed weights stay where they fit the network; where they \
 don't, nothing is written unless there are new ones or --drop-weights.

@@ -35,6 +35,9 @@ const TOLERANCES: (f64, f64) = (1e-4, 5e-2);
 #[command(
     override_usage = "kwc verify <SPEC> --weights <FILE> [OPTIONS]",
     mut_arg("device", |device| device.default_value("cuda")),
+    mut_arg("weights", |weights| {
+        weights.help("The trained weights: a PyTorch checkpoint (.pth, .pt) or a .safetensors file")
+    }),
     after_help = "\
 Examples:
   kwc verify specs/resnet18.yaml --weights kw.pth
