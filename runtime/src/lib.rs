@@ -3,12 +3,14 @@
 //! A [`program::Program`] says what to do, [`Weights`] hold what was learned, and [`cpu::Model`] does it:
 //!
 //! ```ignore
-//! let mut weights = Weights::zeroed(program.weight_elements)?;
-//! // ... fill `weights` in the packed order that the program's weight table names ...
+//! let weights = Weights::open("weights.safetensors".as_ref(), &program)?;
 //! let mut model = cpu::Model::new(program, weights, &cpu::Options::default())?;
 //! model.run(1, &[&image])?;
 //! let logits = model.output(0);
 //! ```
+//!
+//! `Weights::open` (feature `files`) maps a file that `kwc compile --weights` packed; without one, a program fills
+//! [`Weights::zeroed`] in the packed order that the Program's table of weights names.
 //!
 //! On CUDA devices a [`program::cuda::Program`] is done by `cuda::Model` (feature `cuda`).
 

@@ -6,6 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
+
 use crate::golden::package;
 use crate::vgpu::{Vgpu, nvrtc};
 
@@ -122,6 +125,72 @@ fn networks_run_as_part_of_programs() {
     let output = cargo(&folder, &["check", "--message-format", "short"]);
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && stderr.contains("net/kernels.cu is not as it was compiled"), "{stderr}");
+    fs::remove_dir_all(net).unwrap();
+}
+
+/// Loads packed weights for the processor in both ways in which a compiled folder can be part of a program, and prints the
+/// bits of what comes out for a constant input.
+const LOADS: &str = r#"
+use kwc_runtime::cpu::Options;
+
+mod folder {
+    kwc_runtime::include_model!("net");
+}
+
+macro_rules! run {
+    ($network:ident, $file:expr) => {{
+        let mut model = $network::Model::load($file, &Options::default()).unwrap();
+        let outputs = model.run(1, &[0.25; 8 * 36]).unwrap();
+        println!("{:?}", outputs.output.iter().map(|x| x.to_bits()).collect::<Vec<_>>());
+    }};
+}
+
+fn main() {
+    let file = std::env::args().nth(1).unwrap();
+    run!(folder, &file);
+    run!(dynamic, &file);
+}
+"#;
+
+#[test]
+fn programs_load_packed_weights_for_the_processor() {
+    let folder = program("kwc-include-loads", "dynamic = { path = \"net\" }\n", &[("src/main.rs", LOADS)]);
+    let runtime = package().join("../runtime").canonicalize().unwrap();
+    let files = ["net", "w.safetensors", "x.safetensors", "y.safetensors"].map(|name| folder.join(name));
+    let [net, checkpoint, input, output] = files.each_ref().map(|path| path.to_str().unwrap());
+    let spec = package().join("cases/emit/dynamic.yaml");
+    let spec = spec.to_str().unwrap();
+    kwc(&["init", spec, "-o", checkpoint, "--seed", "1"]);
+    kwc(&[
+        "compile",
+        spec,
+        "-o",
+        net,
+        "--target",
+        "cpu",
+        "--weights",
+        checkpoint,
+        "--runtime",
+        runtime.to_str().unwrap(),
+    ]);
+    let values = 0.25_f32.to_le_bytes().repeat(8 * 36);
+    let view = TensorView::new(Dtype::F32, vec![1, 8, 6, 6], &values).unwrap();
+    serialize_to_file([("input", view)], None, Path::new(input)).unwrap();
+    kwc(&["run", spec, "--weights", checkpoint, "--input", input, "--output", output]);
+    let bytes = fs::read(output).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let expected = tensors.tensor("output").unwrap();
+    let expected: Vec<u32> = expected.data().as_chunks().0.iter().map(|x| u32::from_le_bytes(*x)).collect();
+
+    assert_builds(&cargo(&folder, &["build"]));
+    let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("debug/kwc-include-loads");
+    let run = Command::new(binary).arg(folder.join("net/weights.safetensors")).output().unwrap();
+    assert_builds(&run);
+    assert_eq!(String::from_utf8(run.stdout).unwrap(), format!("{expected:?}\n{expected:?}\n"));
+    let clippy = cargo(&folder, &["clippy", "-p", "dynamic", "--", "-D", "warnings", "-D", "missing_docs"]);
+    assert_builds(&clippy);
+    // By itself, the crate takes no more of the runtime than it needs.
+    assert_builds(&cargo(&files[0], &["check"]));
     fs::remove_dir_all(net).unwrap();
 }
 
