@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek as _, SeekFrom};
 use std::path::Path;
 
-use super::map::{self, Map};
+use super::map::Map;
 use super::{Origin, Store, Weights};
 use crate::packed::{self, DATA_ALIGNMENT, Header, Target};
 use crate::program::Program;
@@ -64,7 +64,7 @@ impl Weights {
     /// Their bytes, as they are in a file.
     #[cfg(target_endian = "little")]
     pub(crate) fn bytes(&self) -> &[u8] {
-        map::bytes(self)
+        super::map::bytes(self)
     }
 }
 

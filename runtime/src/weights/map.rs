@@ -3,7 +3,9 @@
 
 use std::fs::File;
 
-use memmap2::{Advice, MmapMut, MmapOptions};
+#[cfg(unix)]
+use memmap2::Advice;
+use memmap2::{MmapMut, MmapOptions};
 
 /// Numbers in a file, mapped. What is changed of them is the process's own: the file stays as it is.
 pub(super) struct Map {
