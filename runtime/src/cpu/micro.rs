@@ -1,6 +1,6 @@
 //! Micro-kernels: the innermost loops, one instance for each instruction set that is known.
 //!
-//! They are written once, over [`Vector`], and compiled for each set of instructions; [`Micro`] is one of these instances,
+//! They are written once, over any vector (`micro/vector.rs`), and compiled for each set of instructions; [`Micro`] is one of these instances,
 //! chosen when a model is made. Two loops carry all the arithmetic: [`Micro::product`] multiplies a few rows by a panel of a
 //! packed kernel, with all sums in registers, and [`Micro::depthwise`] adds up the taps of a few positions.
 //!
@@ -22,6 +22,9 @@ use super::activation::activate;
 
 /// Most rows of a call: with the two vectors of a panel, their sums fill the registers.
 pub(super) const ROWS: usize = 12;
+
+/// Lanes that vector loops take at least, whatever their instructions: a panel is a number of these.
+const STEP: usize = 8;
 
 /// Values of a line of the cache.
 #[cfg(target_arch = "x86_64")]
@@ -210,27 +213,39 @@ impl Micro {
     /// sizes say; the results' places (`lanes` at each offset, for each repetition) can be read and
     /// written and are this call's alone; `finish` and `constants` can be read (and its sums written) for as many lanes.
     pub(super) unsafe fn product(self, call: &Product<'_>) {
-        let is_whole = call.lanes == call.width;
-        if is_whole && call.finish.is_simple() {
-            // SAFETY: the caller's promise.
-            return unsafe { self.vector_product(call) };
+        let whole = call.lanes / STEP * STEP;
+        let part = Product { lanes: whole, ..*call };
+        if whole > 0 && call.finish.is_simple() {
+            // SAFETY: the caller's promise, for a part of the lanes.
+            unsafe { self.vector_product(&part) };
+        } else if whole > 0 {
+            // SAFETY: the same with less to do at its end, and then the results that it has written.
+            unsafe {
+                self.vector_product(&Product { finish: call.finish.linear(), ..part });
+                activate_rows(&call.finish, call.output, &call.offsets[..call.count], whole);
+            }
         }
-        if is_whole {
-            // SAFETY: the same call with less to do at its end, so the same promise holds.
-            unsafe { self.vector_product(&Product { finish: call.finish.linear(), ..*call }) };
-            // SAFETY: the results that the caller owns, now written.
-            return unsafe { activate_rows(&call.finish, call.output, &call.offsets[..call.count], call.lanes) };
+        if whole == call.lanes {
+            return;
         }
-        // The last panel of a block has lanes that don't exist: its results take a detour.
-        let mut whole = [0.0_f32; ROWS * PANEL];
-        let offsets: [usize; ROWS] = std::array::from_fn(|row| row * call.width);
-        let detour =
-            Product { output: whole.as_mut_ptr(), offsets: &offsets, finish: Finish::NONE, lanes: call.width, ..*call };
-        // SAFETY: reads are the caller's promise; the results go to an array with `width` places for each row.
-        unsafe { self.vector_product(&detour) };
-        for (sums, offset) in whole.chunks_exact(call.width).zip(&call.offsets[..call.count]) {
-            // SAFETY: `lanes` results at this offset, and as many lanes of what `finish` points to.
-            unsafe { finish_row(&call.finish, &sums[..call.lanes], call.output, *offset) };
+        // A block may end within a step: these results take a detour, all lanes of the step that the panel has.
+        let mut results = [0.0_f32; ROWS * STEP];
+        let offsets: [usize; ROWS] = std::array::from_fn(|row| row * STEP);
+        let rest = Product {
+            panel: call.panel.wrapping_add(whole),
+            lanes: STEP,
+            output: results.as_mut_ptr(),
+            offsets: &offsets,
+            finish: Finish::NONE,
+            ..*call
+        };
+        // SAFETY: reads are the caller's promise, for a panel is a number of whole steps; the results go to an array with a step
+        // for each row.
+        unsafe { self.vector_product(&rest) };
+        let finish = call.finish.at(whole);
+        for (sums, offset) in results.chunks_exact(STEP).zip(&call.offsets[..call.count]) {
+            // SAFETY: the rest of the results at this offset, and as many lanes of what `finish` points to.
+            unsafe { finish_row(&finish, &sums[..call.lanes - whole], call.output.add(whole), *offset) };
         }
     }
 
@@ -241,11 +256,7 @@ impl Micro {
     /// As [`Self::product`]: `lanes` values can be read at every tap of rows up to `count` and of the kernel, the results'
     /// places are this call's alone, and `finish` can be read for as many lanes.
     pub(super) unsafe fn depthwise(self, call: &Depthwise<'_>) {
-        let step = match self.set {
-            Instructions::Portable | Instructions::Avx2 => 8,
-            Instructions::Avx512 => 16,
-        };
-        let whole = call.lanes / step * step;
+        let whole = call.lanes / STEP * STEP;
         if whole > 0 {
             let part = Depthwise { lanes: whole, ..*call };
             if call.finish.is_simple() {
@@ -275,7 +286,7 @@ impl Micro {
 
     /// # Safety
     ///
-    /// As [`Self::product`], with whole panels and a simple activation.
+    /// As [`Self::product`], with whole steps of lanes and a simple activation.
     unsafe fn vector_product(self, call: &Product<'_>) {
         match self.set {
             // SAFETY: the caller's promise.
@@ -294,7 +305,7 @@ impl Micro {
 
     /// # Safety
     ///
-    /// As [`Self::depthwise`], with whole vectors and a simple activation.
+    /// As [`Self::depthwise`], with whole steps of lanes and a simple activation.
     unsafe fn vector_depthwise(self, call: &Depthwise<'_>) {
         match self.set {
             // SAFETY: the caller's promise.

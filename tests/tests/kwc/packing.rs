@@ -174,7 +174,7 @@ layers:
     packed.assert_kernel("deep", 72, 16, plain);
     packed.assert_kernel("narrow", 2, 16, plain);
     // More than is read at a time.
-    packed.assert_kernel("fc", 2000, 16, plain);
+    packed.assert_kernel("fc", 2000, 32, plain);
     packed.assert_kernel("out", 1023, 32, plain);
 }
 

@@ -10,7 +10,7 @@ use std::arch::x86_64::{
 use super::vector::{self, Vector, by_rows};
 use super::{Depthwise, Product};
 
-/// Rows that are computed at a time.
+/// Rows that are computed at a time, of two vectors each.
 const MOST: usize = 6;
 /// Lanes of two vectors.
 const PAIR: usize = 16;
@@ -73,43 +73,77 @@ fn parts(count: usize) -> impl Iterator<Item = (usize, usize)> {
 
 /// # Safety
 ///
-/// As [`super::Micro::product`], with whole panels and a simple activation, on a processor with AVX2 and FMA.
+/// As [`super::Micro::product`], with whole steps of lanes and a simple activation, on a processor with AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn product(call: &Product<'_>) {
-    for (first, rows) in parts(call.count) {
-        for lane in (0..call.width).step_by(PAIR) {
+    // SAFETY: the caller's promise.
+    unsafe { product_from(call, 0) }
+}
+
+/// The lanes from `lane` on.
+///
+/// # Safety
+///
+/// As [`product`].
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn product_from(call: &Product<'_>, mut lane: usize) {
+    while lane + PAIR <= call.lanes {
+        for (first, rows) in parts(call.count) {
             // SAFETY: the caller's promise; each row and lane is computed once.
-            unsafe { by_rows!(rows, product_of(call, first, lane); 1, 2, 3, 4, 5, 6) };
+            unsafe { by_rows!(rows, product_of_two(call, first, lane); 1, 2, 3, 4, 5, 6) };
         }
+        lane += PAIR;
     }
+    if lane < call.lanes {
+        // SAFETY: as above, for the last vector; one for each row leaves room for all rows.
+        unsafe { by_rows!(call.count, product_of_one(call, lane); 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12) };
+    }
+}
+
+/// # Safety
+///
+/// As [`product`], for 8 lanes and `R` rows.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn product_of_one<const R: usize>(call: &Product<'_>, lane: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { vector::product::<Lanes8, R, 1>(call, 0, lane) }
 }
 
 /// # Safety
 ///
 /// As [`product`], for 16 lanes and `R` rows.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn product_of<const R: usize>(call: &Product<'_>, first: usize, lane: usize) {
+unsafe fn product_of_two<const R: usize>(call: &Product<'_>, first: usize, lane: usize) {
     // SAFETY: the caller's promise.
     unsafe { vector::product::<Lanes8, R, 2>(call, first, lane) }
 }
 
 /// # Safety
 ///
-/// As [`super::Micro::depthwise`], with whole vectors of 8 and a simple activation, on a processor with AVX2 and FMA.
+/// As [`super::Micro::depthwise`], with whole steps of lanes and a simple activation, on a processor with AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn depthwise(call: &Depthwise<'_>) {
-    for (first, rows) in parts(call.count) {
-        let mut lane = 0;
-        // SAFETY: the caller's promise; each row and lane is computed once.
-        unsafe {
-            while lane + PAIR <= call.lanes {
-                by_rows!(rows, depthwise_of_two(call, first, lane); 1, 2, 3, 4, 5, 6);
-                lane += PAIR;
-            }
-            if lane < call.lanes {
-                by_rows!(rows, depthwise_of_one(call, first, lane); 1, 2, 3, 4, 5, 6);
-            }
+    // SAFETY: the caller's promise.
+    unsafe { depthwise_from(call, 0) }
+}
+
+/// The lanes from `lane` on.
+///
+/// # Safety
+///
+/// As [`depthwise`].
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn depthwise_from(call: &Depthwise<'_>, mut lane: usize) {
+    while lane + PAIR <= call.lanes {
+        for (first, rows) in parts(call.count) {
+            // SAFETY: the caller's promise; each row and lane is computed once.
+            unsafe { by_rows!(rows, depthwise_of_two(call, first, lane); 1, 2, 3, 4, 5, 6) };
         }
+        lane += PAIR;
+    }
+    if lane < call.lanes {
+        // SAFETY: as above, for the last vector.
+        unsafe { by_rows!(call.count, depthwise_of_one(call, lane); 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12) };
     }
 }
 
@@ -126,7 +160,7 @@ unsafe fn depthwise_of_two<const R: usize>(call: &Depthwise<'_>, first: usize, l
 ///
 /// As [`depthwise`], for 8 lanes and `R` rows.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn depthwise_of_one<const R: usize>(call: &Depthwise<'_>, first: usize, lane: usize) {
+unsafe fn depthwise_of_one<const R: usize>(call: &Depthwise<'_>, lane: usize) {
     // SAFETY: the caller's promise.
-    unsafe { vector::depthwise::<Lanes8, R, 1>(call, first, lane) }
+    unsafe { vector::depthwise::<Lanes8, R, 1>(call, 0, lane) }
 }

@@ -8,7 +8,7 @@ use std::arch::x86_64::{
 };
 
 use super::vector::{self, Vector, by_rows};
-use super::{Depthwise, PANEL, Product};
+use super::{Depthwise, Product, avx2};
 
 #[derive(Clone, Copy)]
 struct Lanes16(__m512);
@@ -62,22 +62,25 @@ impl Vector for Lanes16 {
 
 /// # Safety
 ///
-/// As [`super::Micro::product`], with whole panels and a simple activation, on a processor with AVX-512F.
+/// As [`super::Micro::product`], with whole steps of lanes and a simple activation, on a processor with AVX-512F.
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn product(call: &Product<'_>) {
-    // SAFETY: the caller's promise; `count` rows and `width` lanes are computed.
+    // SAFETY: the caller's promise; each lane is computed once.
     unsafe {
-        if call.width == PANEL {
-            by_rows!(call.count, product_of_two(call); 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12);
-        } else {
+        if call.lanes == 2 * Lanes16::LANES {
+            return by_rows!(call.count, product_of_two(call); 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12);
+        }
+        let whole = call.lanes / Lanes16::LANES * Lanes16::LANES;
+        if whole > 0 {
             by_rows!(call.count, product_of_one(call); 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12);
         }
+        avx2::product_from(call, whole);
     }
 }
 
 /// # Safety
 ///
-/// As [`product`], with panels of two vectors and `R` rows.
+/// As [`product`], for two vectors of lanes and `R` rows.
 #[target_feature(enable = "avx512f")]
 unsafe fn product_of_two<const R: usize>(call: &Product<'_>) {
     // SAFETY: the caller's promise.
@@ -86,7 +89,7 @@ unsafe fn product_of_two<const R: usize>(call: &Product<'_>) {
 
 /// # Safety
 ///
-/// As [`product`], with panels of one vector and `R` rows.
+/// As [`product`], for one vector of lanes and `R` rows.
 #[target_feature(enable = "avx512f")]
 unsafe fn product_of_one<const R: usize>(call: &Product<'_>) {
     // SAFETY: the caller's promise.
@@ -95,19 +98,21 @@ unsafe fn product_of_one<const R: usize>(call: &Product<'_>) {
 
 /// # Safety
 ///
-/// As [`super::Micro::depthwise`], with whole vectors of 16 and a simple activation, on a processor with AVX-512F.
+/// As [`super::Micro::depthwise`], with whole steps of lanes and a simple activation, on a processor with AVX-512F.
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn depthwise(call: &Depthwise<'_>) {
     let mut lane = 0;
     // SAFETY: the caller's promise; each lane is computed once.
     unsafe {
-        while lane + 32 <= call.lanes {
+        while lane + 2 * Lanes16::LANES <= call.lanes {
             by_rows!(call.count, depthwise_of_two(call, lane); 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12);
-            lane += 32;
+            lane += 2 * Lanes16::LANES;
         }
-        if lane < call.lanes {
+        if lane + Lanes16::LANES <= call.lanes {
             by_rows!(call.count, depthwise_of_one(call, lane); 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12);
+            lane += Lanes16::LANES;
         }
+        avx2::depthwise_from(call, lane);
     }
 }
 

@@ -3,10 +3,10 @@
 #![expect(unsafe_code, reason = "rows and panels are read through pointers")]
 
 use super::vector::{self, Vector};
-use super::{Depthwise, Product};
+use super::{Depthwise, Product, STEP};
 
 /// Lanes that are computed at a time.
-const LANES: usize = 8;
+const LANES: usize = STEP;
 
 #[derive(Clone, Copy)]
 struct Plain([f32; LANES]);
@@ -63,9 +63,9 @@ impl Vector for Plain {
 
 /// # Safety
 ///
-/// As [`super::Micro::product`], with whole panels and a simple activation.
+/// As [`super::Micro::product`], with whole steps of lanes and a simple activation.
 pub(super) unsafe fn product(call: &Product<'_>) {
-    for lane in (0..call.width).step_by(LANES) {
+    for lane in (0..call.lanes).step_by(LANES) {
         let mut row = 0;
         // SAFETY: the caller's promise; each row and lane is computed once.
         unsafe {
@@ -83,7 +83,7 @@ pub(super) unsafe fn product(call: &Product<'_>) {
 
 /// # Safety
 ///
-/// As [`super::Micro::depthwise`], with whole vectors of 8 and a simple activation.
+/// As [`super::Micro::depthwise`], with whole steps of lanes and a simple activation.
 pub(super) unsafe fn depthwise(call: &Depthwise<'_>) {
     for lane in (0..call.lanes).step_by(LANES) {
         for row in 0..call.count {
