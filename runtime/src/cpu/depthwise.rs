@@ -8,7 +8,7 @@ use crate::program::{Conv, Source};
 
 use super::conv::{average, mix_by_all};
 use super::machine::{Machine, Shared};
-use super::micro::{Depthwise, Finish, ROWS};
+use super::micro::{Depthwise, Finish, ROWS, Taps};
 use super::mix::Mixer;
 use super::operands::Operands;
 use super::threads::grow;
@@ -47,6 +47,7 @@ fn convolve(
 ) {
     let (kernels, apart) = kernels;
     let windows = Windows::new(op, operands.input(op.input), machine.zeros());
+    let steps = windows.steps();
     let operators = operands.finish(&op.epilogue);
     let channels = op.out_channels;
     let (taps, width, kernel_block) = (op.depth(), op.kernel.width, op.kernel.block);
@@ -71,8 +72,13 @@ fn convolve(
         let kernel = &kernels[sample * apart..];
         let places = scratch.windows.grow(tiles.len() * taps);
         let count = |tile: usize| size.min(positions - tile * size);
-        for (tile, places) in tiles.clone().zip(places.chunks_exact_mut(taps)) {
-            windows.point(sample * positions + tile * size, count(tile), 0, places);
+        let mut are_inside = [false; TILES];
+        for ((tile, places), is_inside) in tiles.clone().zip(places.chunks_exact_mut(taps)).zip(&mut are_inside) {
+            let first = sample * positions + tile * size;
+            *is_inside = windows.point_inside(first, count(tile), &mut places[0]);
+            if !*is_inside {
+                windows.point(first, count(tile), 0, places);
+            }
         }
         for panel in 0..op.kernel.panels(channels) {
             let in_block = kernel_block.div_ceil(width);
@@ -83,11 +89,11 @@ fn convolve(
             if let Some(sums) = shared_sums {
                 finish.sums = sums.at((sample * blocks + block) * channels + channel);
             }
-            for (tile, places) in tiles.clone().zip(places.chunks_exact(taps)) {
+            for ((tile, places), is_inside) in tiles.clone().zip(places.chunks_exact(taps)).zip(are_inside) {
                 let at = (sample * positions + tile * size) * channels;
                 let add = if finish.add.is_null() { finish.add } else { finish.add.wrapping_add(at) };
                 let call = Depthwise {
-                    rows: places,
+                    taps: if is_inside { Taps::Steps(&places[0], &steps) } else { Taps::Apart(places) },
                     shift: channel,
                     count: count(tile),
                     kernel: kernel[panel * taps * width..][..taps * width].as_ptr(),

@@ -164,13 +164,40 @@ pub(super) struct Product<'a> {
     pub(super) finish: Finish,
 }
 
+/// Where the values of positions are that a kernel's taps see.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Taps<'a> {
+    /// Pointed to for each tap: some may be in the padding.
+    Apart(&'a [Rows]),
+    /// So many elements after the first tap's: all are in the input.
+    Steps(&'a Rows, &'a [usize]),
+}
+
+impl Taps<'_> {
+    /// How many taps.
+    const fn count(&self) -> usize {
+        match self {
+            Self::Apart(rows) => rows.len(),
+            Self::Steps(_, steps) => steps.len(),
+        }
+    }
+
+    /// Where a row's value at a tap is.
+    fn at(&self, tap: usize, row: usize) -> *const f32 {
+        match self {
+            Self::Apart(rows) => rows[tap][row],
+            Self::Steps(rows, steps) => rows[row].wrapping_add(steps[tap]),
+        }
+    }
+}
+
 /// The taps of a few positions, for lanes that are channels:
-/// `output[offsets[r] + lane] = finish(sum over taps of rows[tap][r][lane] * kernel[tap, lane])`.
+/// `output[offsets[r] + lane] = finish(sum over taps of row r at the tap[lane] * kernel[tap, lane])`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Depthwise<'a> {
-    /// Where the positions' values start, for each tap.
-    pub(super) rows: &'a [Rows],
-    /// Elements to add to all of those.
+    /// Where the positions' values are.
+    pub(super) taps: Taps<'a>,
+    /// Elements to add to all of their places.
     pub(super) shift: usize,
     /// How many rows, 1 to [`ROWS`].
     pub(super) count: usize,
@@ -273,9 +300,10 @@ impl Micro {
         for lane in whole..call.lanes {
             for (row, offset) in call.offsets[..call.count].iter().enumerate() {
                 let mut sum = 0.0;
-                for (tap, rows) in call.rows.iter().enumerate() {
+                for tap in 0..call.taps.count() {
+                    let value = call.taps.at(tap, row);
                     // SAFETY: `lane` is one of the call's.
-                    sum += unsafe { *rows[row].add(call.shift + lane) * *call.kernel.add(tap * call.width + lane) };
+                    sum += unsafe { *value.add(call.shift + lane) * *call.kernel.add(tap * call.width + lane) };
                 }
                 let finish = call.finish.at(lane);
                 // SAFETY: one lane of the results, and of what `finish` points to.

@@ -164,14 +164,33 @@ impl Loop for Band<'_> {
     fn run<const FUSED: bool>(self) {
         let Self { input, channels, channel, output } = self;
         let mut sums = [0.0; CHANNELS];
-        for position in input.chunks_exact(channels) {
-            let position = &position[channel..];
-            match position.first_chunk::<CHANNELS>() {
-                Some(values) => sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += f64::from(value)),
-                None => sums.iter_mut().zip(position).for_each(|(sum, &value)| *sum += f64::from(value)),
+        if channels <= CHANNELS / 2 {
+            few(input, channels, &mut sums);
+        } else {
+            for position in input.chunks_exact(channels) {
+                let position = &position[channel..];
+                match position.first_chunk::<CHANNELS>() {
+                    Some(values) => sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += f64::from(value)),
+                    None => sums.iter_mut().zip(position).for_each(|(sum, &value)| *sum += f64::from(value)),
+                }
             }
         }
         let positions = input.len() / channels;
         output.iter_mut().zip(sums).for_each(|(output, sum)| *output = narrow(mean(sum, positions)));
+    }
+}
+
+/// Adds up few channels: many positions at a time, each with sums of its own.
+#[inline(always)]
+fn few(input: &[f32], channels: usize, sums: &mut [f64; CHANNELS]) {
+    let mut of_positions = [0.0; CHANNELS * CHANNELS];
+    let of_positions = &mut of_positions[..CHANNELS * channels];
+    let groups = input.chunks_exact(of_positions.len());
+    let rest = groups.remainder();
+    for values in groups.chain([rest]) {
+        of_positions.iter_mut().zip(values).for_each(|(sum, &value)| *sum += f64::from(value));
+    }
+    for position in of_positions.chunks_exact(channels) {
+        sums.iter_mut().zip(position).for_each(|(sum, value)| *sum += value);
     }
 }

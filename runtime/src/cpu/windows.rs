@@ -59,6 +59,40 @@ impl<'a> Windows<'a> {
     }
 }
 
+impl Windows<'_> {
+    /// Elements from the first tap of a window to each of its taps, where all are in the input.
+    pub(super) fn steps(&self) -> Vec<usize> {
+        let conv = self.conv;
+        let [kernel_depth, kernel_height, kernel_width] = conv.kernel_size;
+        let [_, in_height, in_width] = conv.input_size;
+        let taps = |count: usize, dilation: usize| (0..count).map(move |tap| tap * dilation);
+        let mut steps = Vec::with_capacity(self.taps());
+        for z in taps(kernel_depth, conv.dilation[0]) {
+            for y in taps(kernel_height, conv.dilation[1]) {
+                let line = (z * in_height + y) * in_width;
+                steps.extend(taps(kernel_width, conv.dilation[2]).map(|x| (line + x) * conv.in_channels));
+            }
+        }
+        steps
+    }
+
+    /// Points to the first taps of `count` windows from `first` on, if all taps of all of them are in the input.
+    pub(super) fn point_inside(&self, first: usize, count: usize, rows: &mut Rows) -> bool {
+        let conv = self.conv;
+        let reach: [usize; 3] = std::array::from_fn(|d| (conv.kernel_size[d] - 1) * conv.dilation[d]);
+        for ([sample, place @ ..], row) in origins(conv, first, count).into_iter().take(count).zip(rows) {
+            let mut at = sample;
+            for d in 0..3 {
+                let start = inside(place[d] * conv.stride[d], conv.padding[d], conv.input_size[d]);
+                let Some(start) = start.filter(|start| start + reach[d] < conv.input_size[d]) else { return false };
+                at = at * conv.input_size[d] + start;
+            }
+            *row = self.input.as_ptr().wrapping_add(at * conv.in_channels);
+        }
+        true
+    }
+}
+
 /// Points to windows that are more than one position.
 struct Point<'a, 'w> {
     windows: &'a Windows<'w>,

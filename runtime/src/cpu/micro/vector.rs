@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "vectors are loaded and stored through pointers")]
 #![expect(clippy::needless_range_loop, reason = "registers have a row and a column")]
 
-use super::{Depthwise, Finish, Product, ROWS};
+use super::{Depthwise, Finish, Product, ROWS, Taps};
 
 /// A register of `f32`. All functions must be `#[inline(always)]`.
 pub(super) trait Vector: Copy {
@@ -124,20 +124,52 @@ pub(super) unsafe fn depthwise<V: Vector, const R: usize, const N: usize>(
         let mut sums = [[V::splat(0.0); N]; R];
         let mut kernel = call.kernel.add(lane);
         let at = call.shift + lane;
-        for rows in call.rows {
-            let mut weights = [V::splat(0.0); N];
-            for n in 0..N {
-                weights[n] = V::load(kernel.add(n * V::LANES));
-            }
-            for r in 0..R {
-                let from = rows[first + r].add(at);
-                for n in 0..N {
-                    sums[r][n] = V::load(from.add(n * V::LANES)).multiply_add(weights[n], sums[r][n]);
+        match call.taps {
+            Taps::Apart(all) => {
+                for rows in all {
+                    let mut starts = [std::ptr::null(); R];
+                    starts.copy_from_slice(&rows[first..first + R]);
+                    tap(&mut sums, &starts, at, kernel);
+                    kernel = kernel.add(call.width);
                 }
             }
-            kernel = kernel.add(call.width);
+            Taps::Steps(rows, steps) => {
+                let mut starts = [std::ptr::null(); R];
+                starts.copy_from_slice(&rows[first..first + R]);
+                for step in steps {
+                    tap(&mut sums, &starts, step + at, kernel);
+                    kernel = kernel.add(call.width);
+                }
+            }
         }
         finish(&call.finish, sums, call.output, &call.offsets[first..first + R], lane);
+    }
+}
+
+/// Adds one tap, whose values are so many elements after their starts.
+///
+/// # Safety
+///
+/// As [`depthwise`].
+#[inline(always)]
+unsafe fn tap<V: Vector, const R: usize, const N: usize>(
+    sums: &mut [[V; N]; R],
+    starts: &[*const f32; R],
+    at: usize,
+    kernel: *const f32,
+) {
+    // SAFETY: `N` vectors of values for each row, and of the kernel, that the caller vouches for.
+    unsafe {
+        let mut weights = [V::splat(0.0); N];
+        for n in 0..N {
+            weights[n] = V::load(kernel.add(n * V::LANES));
+        }
+        for r in 0..R {
+            let from = starts[r].add(at);
+            for n in 0..N {
+                sums[r][n] = V::load(from.add(n * V::LANES)).multiply_add(weights[n], sums[r][n]);
+            }
+        }
     }
 }
 
