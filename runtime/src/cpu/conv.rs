@@ -27,6 +27,8 @@ use super::windows::Windows;
 const TASK: usize = 1 << 20;
 /// Elements of the input that a piece reads: a quarter of a second-level cache.
 const PIECE: usize = 1 << 16;
+/// Places of windows that are kept for a piece, for each of its tiles and taps.
+const PLACES: usize = 1 << 10;
 /// Elements of mixed kernels that a thread makes before it uses them.
 const MIXED: usize = 1 << 19;
 /// Elements of mixed kernels that all threads together make before they use them.
@@ -143,7 +145,8 @@ impl Layer<'_> {
         let (units, rows) = if together { (1, batch * self.positions) } else { (batch, self.positions) };
         let panels = op.kernel.panels(op.out_channels);
         let footprint = op.stride.iter().fold(op.in_channels, |all, &step| all.saturating_mul(step));
-        let least = rows.div_ceil((PIECE / footprint.max(1)).max(2 * ROWS));
+        let most = (PIECE / footprint.max(1)).min(PLACES / self.windows.taps() * ROWS).max(2 * ROWS);
+        let least = rows.div_ceil(most);
         let work = (units * rows).saturating_mul(op.depth() * op.out_channels);
         let wanted = if threads == 1 { 1 } else { (work / TASK).clamp(1, 8 * threads) };
         let tiles = rows.div_ceil(ROWS);
