@@ -5,7 +5,7 @@
 //! `m * e` more with a constant part; with a folded basis, `n` counts what it is folded to. Of an attention,
 //! `C_in * hidden + hidden * m * rows`, and `m * q * (n - local)` more with a basis of rank `q`, where `rows` is the number of logits
 //! that the last layer makes for a mixture. Norms, activations, pooling and additions are not counted. Products and sums saturate
-//! at the largest `u64`.
+//! at the largest `u64`; the sizes themselves are those of a Program that a runtime has accepted.
 
 use serde::Serialize;
 

@@ -7,7 +7,8 @@
 
 use std::sync::PoisonError;
 
-use crate::program::{Attention, AttentionNorm, Basis, PANEL};
+use crate::Error;
+use crate::program::{Attention, AttentionNorm, Basis, Op, PANEL, Program};
 
 use super::machine::{Machine, Shared};
 use super::micro::{Finish, Product, ROWS, Rows};
@@ -74,6 +75,48 @@ pub(super) struct Space {
     hidden: Vec<f32>,
     logits: Vec<f32>,
     others: Vec<f32>,
+}
+
+/// Elements of [`Space`], for one sample.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sizes {
+    hidden: usize,
+    logits: usize,
+    others: usize,
+}
+
+impl Sizes {
+    /// The most that any attention of a Program needs.
+    pub(super) fn most(program: &Program) -> Self {
+        let mut most = Self::default();
+        for step in program.steps.iter() {
+            if let Op::Attention(op) = &step.op {
+                let rows = op.basis.map_or(op.cells, |basis| basis.local + basis.rank) + 1;
+                let nonlocal = op.basis.map_or(0, |basis| op.cells - basis.local);
+                most.hidden = most.hidden.max(op.hidden);
+                most.logits = most.logits.max(op.mixtures * rows);
+                most.others = most.others.max(op.mixtures.saturating_mul(nonlocal));
+            }
+        }
+        most
+    }
+}
+
+impl Space {
+    /// Makes room for so many samples.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Memory`] if there is none.
+    pub(super) fn reserve(&mut self, sizes: Sizes, batch: usize) -> Result<(), Error> {
+        let Self { hidden, logits, others } = self;
+        for (space, size) in [(hidden, sizes.hidden), (logits, sizes.logits), (others, sizes.others)] {
+            let memory = |elements| Error::Memory { what: "the attentions", elements };
+            let elements = size.checked_mul(batch).ok_or_else(|| memory(usize::MAX))?;
+            space.try_reserve_exact(elements.saturating_sub(space.len())).map_err(|_| memory(elements))?;
+        }
+        Ok(())
+    }
 }
 
 /// Rows of a matrix that is a part of another one's columns.

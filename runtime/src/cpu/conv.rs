@@ -32,7 +32,7 @@ const PLACES: usize = 1 << 10;
 /// Elements of mixed kernels that a thread makes before it uses them.
 const MIXED: usize = 1 << 19;
 /// Elements of mixed kernels that all threads together make before they use them.
-const SHARED: usize = 1 << 22;
+pub(super) const SHARED: usize = 1 << 22;
 
 /// Runs a [`Conv`]; the epilogue's addend may be the output's own buffer. Leaves the averages over positions in `averages`,
 /// `[samples, C_out]`, where the operation has them.
@@ -131,7 +131,7 @@ struct Cuts {
 }
 
 /// `0..count` in even parts, each a multiple of `step` but the last.
-fn even(count: usize, parts: usize, step: usize) -> Vec<Range<usize>> {
+pub(super) fn even(count: usize, parts: usize, step: usize) -> Vec<Range<usize>> {
     let size = count.div_ceil(parts.clamp(1, count.max(1))).next_multiple_of(step).max(step);
     (0..count).step_by(size).map(|start| start..count.min(start + size)).collect()
 }

@@ -2,11 +2,12 @@
 
 #![expect(unsafe_code, reason = "pieces of a map are rectangles, which several threads write")]
 
+use std::ops::Range;
 use std::sync::PoisonError;
 
 use crate::program::{Conv, Source};
 
-use super::conv::{average, mix_by_all};
+use super::conv::{SHARED, average, even, mix_by_all};
 use super::machine::{Machine, Shared};
 use super::micro::{Depthwise, Finish, ROWS, Taps};
 use super::mix::Mixer;
@@ -22,54 +23,101 @@ const TILES: usize = 16;
 /// Runs a depthwise [`Conv`]; the epilogue's addend may be the output's own buffer. Leaves averages as
 /// [`super::conv::run`] does.
 pub(super) fn run(op: &Conv, operands: &Operands<'_>, output: &mut [f32], machine: &Machine, averages: &mut Vec<f32>) {
+    let batch = operands.batch();
+    let cuts = Cuts::new(op);
+    // Every block of a sample has sums of its own, `[samples, blocks, channels]`.
+    let elements = if op.average.is_some() { batch * cuts.blocks() * op.out_channels } else { 0 };
+    let mut sums = vec![0.0; elements];
+    let results = Results { output: Shared::new(output), sums: op.average.map(|_| Shared::new(&mut sums)) };
     match &op.kernel.source {
-        Source::Weight(id) => convolve(op, operands, (operands.weight(*id), 0), output, machine, averages),
+        Source::Weight(id) => {
+            let kernels = Kernels { data: operands.weight(*id), apart: 0, first: 0 };
+            convolve(op, operands, &cuts, kernels, 0..batch, &results, machine);
+        }
         Source::Mixed(mixing) => {
             let mixer = Mixer::new(op, mixing, operands, machine.micro);
             let elements = op.kernel.panels(op.out_channels) * mixer.panel_elements();
-            let batch = operands.batch();
-            let mut kernels = machine.kernels.lock().unwrap_or_else(PoisonError::into_inner);
-            let space = grow(&mut kernels, batch * elements);
-            mix_by_all(&mixer, 0..batch, machine, space);
-            convolve(op, operands, (space, elements), output, machine, averages);
+            let mut space = machine.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+            for samples in even(batch, batch.div_ceil((SHARED / elements).max(1)), 1) {
+                let space = grow(&mut space, samples.len() * elements);
+                mix_by_all(&mixer, samples.clone(), machine, space);
+                let kernels = Kernels { data: space, apart: elements, first: samples.start };
+                convolve(op, operands, &cuts, kernels, samples, &results, machine);
+            }
         }
+    }
+    if op.average.is_some() {
+        average(op, &sums, cuts.blocks(), averages);
     }
 }
 
-/// Convolves with packed kernels, so many elements apart from sample to sample.
+/// Packed kernels of samples.
+#[derive(Clone, Copy)]
+struct Kernels<'a> {
+    data: &'a [f32],
+    /// Elements from one sample's to the next; 0 where all have the same.
+    apart: usize,
+    /// The sample that the first is of.
+    first: usize,
+}
+
+/// Where results go.
+struct Results {
+    output: Shared,
+    /// `[samples, blocks, channels]`
+    sums: Option<Shared>,
+}
+
+/// How positions are cut into tiles, and tiles into blocks.
+struct Cuts {
+    positions: usize,
+    tiles: usize,
+    /// Positions of a tile, of the last perhaps fewer.
+    size: usize,
+    /// Tiles of a block: whole lines, as near as tiles allow, whose inputs overlap.
+    block: usize,
+}
+
+impl Cuts {
+    fn new(op: &Conv) -> Self {
+        let positions: usize = op.output_size.iter().product();
+        let tiles = positions.div_ceil(ROWS);
+        let size = positions.div_ceil(tiles.max(1));
+        let work = size * op.depth() * op.out_channels;
+        Self { positions, tiles, size, block: (TASK / work.max(1)).clamp(1, TILES) }
+    }
+
+    fn blocks(&self) -> usize {
+        self.tiles.div_ceil(self.block)
+    }
+}
+
+/// Convolves some samples.
 fn convolve(
     op: &Conv,
     operands: &Operands<'_>,
-    kernels: (&[f32], usize),
-    output: &mut [f32],
+    cuts: &Cuts,
+    kernels: Kernels<'_>,
+    samples: Range<usize>,
+    results: &Results,
     machine: &Machine,
-    averages: &mut Vec<f32>,
 ) {
-    let (kernels, apart) = kernels;
     let windows = Windows::new(op, operands.input(op.input), machine.zeros());
     let steps = windows.steps();
     let operators = operands.finish(&op.epilogue);
     let channels = op.out_channels;
     let (taps, width, kernel_block) = (op.depth(), op.kernel.width, op.kernel.block);
-    let positions: usize = op.output_size.iter().product();
-    let tiles = positions.div_ceil(ROWS);
-    let size = positions.div_ceil(tiles.max(1));
-    // A task takes whole lines, as near as tiles allow, whose inputs overlap.
-    let tile_work = size * taps * channels;
-    let task = (TASK / tile_work.max(1)).clamp(1, TILES);
-    let blocks = tiles.div_ceil(task);
-    let mut tasks = Vec::with_capacity(operands.batch() * blocks);
-    for sample in 0..operands.batch() {
-        let starts = (0..tiles).step_by(task).enumerate();
-        tasks.extend(starts.map(|(block, first)| (sample, block, first..tiles.min(first + task))));
+    let Cuts { positions, tiles, size, block } = *cuts;
+    let blocks = cuts.blocks();
+    let mut tasks = Vec::with_capacity(samples.len() * blocks);
+    for sample in samples {
+        let starts = (0..tiles).step_by(block).enumerate();
+        tasks.extend(starts.map(|(index, first)| (sample, index, first..tiles.min(first + block))));
     }
-    // Every block of a sample has sums of its own, `[samples, blocks, channels]`.
-    let mut sums = vec![0.0; if op.average.is_some() { operands.batch() * blocks * channels } else { 0 }];
-    let shared_sums = op.average.map(|_| Shared::new(&mut sums));
-    let output = Shared::new(output);
+    let output = results.output;
     let offsets: [usize; ROWS] = std::array::from_fn(|row| row * channels);
     machine.threads.each(tasks, |(sample, block, tiles), scratch| {
-        let kernel = &kernels[sample * apart..];
+        let kernel = &kernels.data[(sample - kernels.first) * kernels.apart..];
         let places = scratch.windows.grow(tiles.len() * taps);
         let count = |tile: usize| size.min(positions - tile * size);
         let mut are_inside = [false; TILES];
@@ -86,7 +134,7 @@ fn convolve(
             let channel = of_block * kernel_block + of_panel * width;
             let lanes = width.min(kernel_block - of_panel * width);
             let mut finish = operators.pointers(channel, output);
-            if let Some(sums) = shared_sums {
+            if let Some(sums) = results.sums {
                 finish.sums = sums.at((sample * blocks + block) * channels + channel);
             }
             for ((tile, places), is_inside) in tiles.clone().zip(places.chunks_exact(taps)).zip(are_inside) {
@@ -111,7 +159,4 @@ fn convolve(
             }
         }
     });
-    if op.average.is_some() {
-        average(op, &sums, blocks, averages);
-    }
 }

@@ -1,7 +1,7 @@
 //! What this machine can do at most: how fast the micro-kernel multiplies, and how fast memory is read.
 //!
-//! Both are upper bounds for a network, measured with the threads and the instructions that it runs with; each takes well under a
-//! second, and is the best of several rounds.
+//! Both are measured with the threads that a network runs on, the first with its instructions too; each takes well under a second,
+//! and is the best of several rounds. Data that stay in a cache are read faster than memory is.
 
 #![expect(unsafe_code, reason = "a call of the micro-kernel")]
 

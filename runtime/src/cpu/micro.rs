@@ -150,7 +150,8 @@ pub(super) struct Product<'a> {
     pub(super) panel: *const f32,
     /// Lanes of a panel, [`PANEL`] or half of it.
     pub(super) width: usize,
-    /// Panels that follow each other, whose results stand side by side, `width` apart.
+    /// Panels that follow each other, whose results stand side by side, `width` apart. More than one have all lanes, and no
+    /// activation but a rectifier.
     pub(super) repeat: usize,
     /// Lanes that are stored: `width`, or fewer where there is one panel.
     pub(super) lanes: usize,
@@ -240,6 +241,7 @@ impl Micro {
     /// sizes say; the results' places (`lanes` at each offset, for each repetition) can be read and
     /// written and are this call's alone; `finish` and `constants` can be read (and its sums written) for as many lanes.
     pub(super) unsafe fn product(self, call: &Product<'_>) {
+        debug_assert!(call.repeat == 1 || (call.lanes == call.width && call.finish.is_simple()), "{call:?}");
         let whole = call.lanes / STEP * STEP;
         let part = Product { lanes: whole, ..*call };
         if whole > 0 && call.finish.is_simple() {

@@ -141,7 +141,11 @@ impl<'a> Mixer<'a> {
             let from = &self.warehouse[(panel * self.cell_rows() + row) * cells..][..run * cells];
             let skipped = (row - rows.start) * mixtures * width;
             // What comes next is fetched meanwhile, a part with each tile.
-            let next = (panel * self.cell_rows() + row + run) * cells;
+            let next = match self.cell_rows() {
+                all if row + run == all && mixing.backwards => panel.saturating_sub(1) * all,
+                all => panel * all + row + run,
+            };
+            let next = next * cells;
             let ahead = &self.warehouse[next..self.warehouse.len().min(next + longest * cells)];
             let mut ahead = ahead.chunks(ahead.len().div_ceil(tiles).max(1));
             for (tile, offsets) in offsets.iter().enumerate() {

@@ -39,7 +39,8 @@ pub use micro::Instructions;
 /// How a model runs.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Threads to use; `None` is one for each processor that is available.
+    /// Threads to use, whatever there is to do. `None` is one for each processor that is available, and just one for passes
+    /// that are over before others wake.
     pub threads: Option<usize>,
     /// Instructions that the micro-kernels use; `None` is the best that the processor has.
     pub instructions: Option<Instructions>,
@@ -71,8 +72,9 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`Error::Format`], [`Error::WeightCount`], [`Error::WeightsId`], [`Error::Program`] or [`Error::Step`] for a Program that this runtime
-    /// cannot execute with these weights; [`Error::Threads`] if the threads cannot be had.
+    /// [`Error::Format`], [`Error::WeightCount`], [`Error::WeightsId`], [`Error::Program`] or [`Error::Step`] for a
+    /// Program that this runtime cannot execute with these weights; [`Error::Threads`] if the threads cannot be had,
+    /// [`Error::Instructions`] if this processor lacks those that were asked for, [`Error::Memory`] if there is no memory.
     pub fn new(program: Program, weights: Weights, options: &Options) -> Result<Self, Error> {
         check::program(&program)?;
         weights.check(&program)?;
@@ -123,6 +125,7 @@ impl Model {
                 return Err(Error::InputLength { name, shape, batch, expected, found: input.len() });
             }
         }
+        self.machine.begin(batch)?;
         let held = &mut self.memory;
         if held.arena.len() < elements {
             held.batch = 0;
@@ -205,6 +208,12 @@ impl Model {
     #[must_use]
     pub fn threads(&self) -> usize {
         self.machine.threads.count()
+    }
+
+    /// Threads that a pass over so many samples runs on.
+    #[must_use]
+    pub fn threads_at(&self, batch: usize) -> usize {
+        if self.machine.is_little(batch) { 1 } else { self.threads() }
     }
 
     /// Instructions that the micro-kernels use.

@@ -14,7 +14,7 @@ const MOST: usize = 1024;
 /// What one thread works in; grown on first use, then kept.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    /// A few values, as many as there are.
+    /// The channels of one position.
     pub(super) few: Vec<f32>,
     /// Mixed kernels.
     pub(super) kernels: Vec<f32>,
@@ -56,7 +56,9 @@ pub(super) fn grow(scratch: &mut Vec<f32>, elements: usize) -> &mut [f32] {
 #[derive(Debug)]
 pub(super) struct Threads {
     pool: Option<rayon::ThreadPool>,
-    /// One per thread; a lock is only ever taken by its own thread.
+    /// Whether the caller does everything itself, for now.
+    is_alone: bool,
+    /// One per thread; a lock is only ever taken by its own thread, or by the caller while no other works.
     scratch: Vec<Mutex<Scratch>>,
 }
 
@@ -75,7 +77,7 @@ impl Threads {
             Some(builder.build().map_err(|error| Error::Threads { count, why: error.to_string() })?)
         };
         let scratch = (0..count).map(|_| Mutex::default()).collect();
-        Ok(Self { pool, scratch })
+        Ok(Self { pool, is_alone: false, scratch })
     }
 
     /// How many there are.
@@ -83,11 +85,16 @@ impl Threads {
         self.scratch.len()
     }
 
+    /// Says whether the caller is to do everything itself: what comes is too little to wake others for.
+    pub(super) fn leave_alone(&mut self, is_alone: bool) {
+        self.is_alone = is_alone;
+    }
+
     /// Does something on one of the threads, so that what it has the others do costs no change of threads.
     pub(super) fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match &self.pool {
-            Some(pool) => pool.install(work),
-            None => work(),
+            Some(pool) if !self.is_alone => pool.install(work),
+            Some(_) | None => work(),
         }
     }
 
@@ -100,7 +107,7 @@ impl Threads {
             work(task, &mut scratch);
         };
         match &self.pool {
-            Some(pool) if tasks.len() > 1 => {
+            Some(pool) if tasks.len() > 1 && !self.is_alone => {
                 pool.install(|| tasks.into_par_iter().with_max_len(1).for_each(work));
             }
             Some(_) | None => tasks.into_iter().for_each(work),

@@ -1,7 +1,9 @@
 //! Memory with guard pages: a read or write beyond an allocation's end, or before its start, ends the process.
 //!
 //! The allocator of this test binary does it for every larger allocation where the environment asks for it, and a test runs the
-//! tests of the CPU's operations so: their sizes are odd, and what micro-kernels read goes up to the last element.
+//! tests of the CPU's operations so: their sizes are odd, and what micro-kernels read goes up to the last element. A buffer
+//! starts at a line of the cache, and all buffers of a model are one allocation: what lies in the rest of a buffer's last line,
+//! or in the next buffer, is not guarded.
 
 #![expect(unsafe_code, reason = "an allocator")]
 

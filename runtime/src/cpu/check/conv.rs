@@ -26,6 +26,10 @@ impl Check<'_> {
                 return Err(format!("dimension {dimension}: the windows give {expected}, not {found}"));
             }
         }
+        // Places of windows are counted in the padded input.
+        let padded = |d: usize| op.padding[d].checked_mul(2).and_then(|both| both.checked_add(op.input_size[d]));
+        let padded = [padded(0), padded(1), padded(2)].map(|size| size.unwrap_or(usize::MAX));
+        volume("padded input", &[op.in_channels, padded[0], padded[1], padded[2]])?;
         self.epilogue(&op.epilogue, op.out_channels, output)?;
         op.average.map_or(Ok(()), |average| self.average(op, average, output))
     }

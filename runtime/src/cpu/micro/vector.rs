@@ -90,7 +90,8 @@ pub(super) unsafe fn product<V: Vector, const R: usize, const N: usize>(call: &P
                             sums[r][n] = value.multiply_add(columns[n], sums[r][n]);
                         }
                     }
-                    panel = panel.add(call.width);
+                    // Beyond the last row there is nothing to point into.
+                    panel = panel.wrapping_add(call.width);
                 }
             }
             if let (Some(constants), Some(rows)) = (call.constants, call.rows.first()) {
@@ -130,7 +131,7 @@ pub(super) unsafe fn depthwise<V: Vector, const R: usize, const N: usize>(
                     let mut starts = [std::ptr::null(); R];
                     starts.copy_from_slice(&rows[first..first + R]);
                     tap(&mut sums, &starts, at, kernel);
-                    kernel = kernel.add(call.width);
+                    kernel = kernel.wrapping_add(call.width);
                 }
             }
             Taps::Steps(rows, steps) => {
@@ -138,7 +139,7 @@ pub(super) unsafe fn depthwise<V: Vector, const R: usize, const N: usize>(
                 starts.copy_from_slice(&rows[first..first + R]);
                 for step in steps {
                     tap(&mut sums, &starts, step + at, kernel);
-                    kernel = kernel.add(call.width);
+                    kernel = kernel.wrapping_add(call.width);
                 }
             }
         }

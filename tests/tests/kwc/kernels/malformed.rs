@@ -326,3 +326,30 @@ fn any_buffer_or_weight_of_a_program_may_be_wrong() {
         }
     }
 }
+
+/// Windows so far apart that their places can't be counted.
+#[test]
+fn places_of_windows_can_be_counted() {
+    let mut assembly = Assembly::default();
+    let (input, output) = (assembly.input(16 * 4), assembly.buffer(16 * 3));
+    let kernel = Kernel { source: Source::Weight(assembly.weight(&[0.0; 2 * 16 * 16])), block: 16, width: PANEL / 2 };
+    let far = 1 << 60;
+    assembly.step(Op::Conv(Conv {
+        input,
+        output,
+        kernel,
+        in_channels: 16,
+        out_channels: 16,
+        groups: 1,
+        input_size: [1, 1, 4],
+        output_size: [1, 1, 3],
+        kernel_size: [1, 1, 2],
+        stride: [1, 1, far / 2],
+        padding: [0, 0, far],
+        dilation: [1, 1, far],
+        epilogue: Epilogue::NONE,
+        average: None,
+    }));
+    let error = assembly.model(output, 1).unwrap_err().to_string();
+    assert!(error.contains("padded input is too large"), "{error}");
+}
