@@ -49,7 +49,7 @@ throughput is samples over the time of all runs.
 
 On the processor, GFLOP/s are two for each multiply-add of convolutions, linear layers, mixing and attentions, at the median. \
 They stand beside the peak of the micro-kernel on data in the first-level cache and beside the bandwidth of reading memory, both \
-measured here with the same threads. The floor is the least time at these: step by step the longer of arithmetic and of reading \
+measured here with the same threads. The floor is the time that these allow, with all weights in memory (those that stay in a cache are read faster): step by step the longer of arithmetic and of reading \
 the weights; where a kernel is mixed, convolution plus the longer of mixing and of reading the warehouse. With `--per-layer`, \
 steps run one by one: `mixing` is the threads' time spent mixing over their number, `convolution` the rest of such a step.
 
@@ -345,7 +345,7 @@ fn measure(
     let latency = Latency::new(times);
     let (processor, device) = match (model, machine, bounds) {
         (Model::Cpu(model), Some(machine), _) => {
-            let mut measured = processor::compare(machine, model.program(), batch, latency.p50);
+            let mut measured = processor::compare(machine, model, batch, latency.p50);
             if arguments.per_layer {
                 measured.layers = Some(processor::layers(machine, model, batch, &inputs, iterations)?);
             }

@@ -47,6 +47,11 @@ impl Machine {
         format!("{} {threads}, {}", self.threads, self.instructions.name())
     }
 
+    /// Threads that it was measured with.
+    pub(super) const fn threads(&self) -> usize {
+        self.threads
+    }
+
     /// Operations a second, in units of 1e9.
     pub(super) fn peak(&self) -> f64 {
         self.peak / 1e9
@@ -141,6 +146,8 @@ pub(super) struct Floor {
 /// A batch, beside what the processor can do.
 #[derive(Serialize)]
 pub(super) struct Measured {
+    /// Threads that it ran on: where there is little to do, just one.
+    pub(super) threads: usize,
     #[serde(flatten)]
     pub(super) rate: Rate,
     pub(super) floor: Floor,
@@ -152,10 +159,11 @@ pub(super) struct Measured {
 }
 
 /// Compares the median of a batch with what the processor can do.
-pub(super) fn compare(machine: &Machine, program: &Program, batch: usize, median: f64) -> Measured {
+pub(super) fn compare(machine: &Machine, model: &Model, batch: usize, median: f64) -> Measured {
+    let program = model.program();
     let floor = machine.floor(&Needs::of(program), batch);
     let rate = machine.rate(Cost::of(program).multiply_adds.total(), batch, median);
-    Measured { rate, floor, ratio: median / floor.least, layers: None }
+    Measured { threads: model.threads_at(batch), rate, floor, ratio: median / floor.least, layers: None }
 }
 
 /// Times of all layers, the steps done one by one.
@@ -265,7 +273,7 @@ fn timed(model: &mut Model, index: usize) -> Result<Times, Failure> {
     let start = Instant::now();
     model.step(index)?;
     let time = micro(start.elapsed());
-    let mixing = micro(model.mixing_time().saturating_sub(mixed)) / model.threads() as f64;
+    let mixing = micro(model.mixing_time().saturating_sub(mixed)) / model.threads_at(model.batch()) as f64;
     let mixing = mixing.min(time);
     Ok(match model.program().steps.get(index).map(|step| part(&step.op)) {
         Some(Part::Attention) => Times::new(time, 0.0, 0.0, 0.0),

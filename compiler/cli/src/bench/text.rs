@@ -97,10 +97,10 @@ fn batches(measured: &Measured, out: &mut String) {
         }
         row.extend([latency.least, latency.p50, latency.p90, latency.p99].map(milli));
         row.push(format!("{:.1}", batch.throughput));
-        if let Some(processor::Measured { rate, floor, ratio, layers: _ }) = &batch.processor {
+        if let Some(processor::Measured { rate, floor, ratio, .. }) = &batch.processor {
             row.extend(rates(*rate));
             row.extend([floor.arithmetic, floor.reading, floor.least].map(milli));
-            row.push(format!("{ratio:.2}"));
+            row.push(if ratio.is_finite() { format!("{ratio:.2}") } else { "–".to_owned() });
         }
         if let Some(DeviceTimes { graph, bound, .. }) = &batch.device {
             row.extend([micro(f64::from(graph.median)), micro(*bound)]);
@@ -108,6 +108,12 @@ fn batches(measured: &Measured, out: &mut String) {
         table.add_row(row);
     }
     push(&mut table, 0, out);
+    for batch in &measured.batches {
+        let (Some(machine), Some(processor)) = (&measured.machine, &batch.processor) else { continue };
+        if processor.threads < machine.threads() {
+            let _ = writeln!(out, "{DIM}batch {} ran on one thread: it is over before others wake{DIM:#}", batch.batch);
+        }
+    }
 }
 
 fn layers(batch: &Batch, layers: &Layers, out: &mut String) {
@@ -151,8 +157,10 @@ fn layer(row: &Layer) -> Vec<String> {
     cells
 }
 
+/// Milliseconds; small ones with a digit more.
 fn milli(microseconds: f64) -> String {
-    format!("{:.3}", microseconds / 1000.0)
+    let digits = if microseconds < 100.0 { 4 } else { 3 };
+    format!("{:.digits$}", microseconds / 1000.0)
 }
 
 fn percent(fraction: f64) -> String {
