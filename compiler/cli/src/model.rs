@@ -339,7 +339,10 @@ impl Opened {
 pub(crate) fn open_checkpoint(path: &Path, state: Option<&str>) -> Result<Checkpoint, Failure> {
     if spec::is_compiled(path) {
         return Err(Failure::file(path, "this is a network that `kwc compile` made, not a checkpoint")
-            .hint("give the .pth or .safetensors file that its weights were packed from"));
+            .hint(
+                "give the checkpoint that its weights were packed from; runs on the processor also take its weights.safetensors, \
+                 if it was compiled with `--target cpu`",
+            ));
     }
     Ok(Checkpoint::open(path, state)?)
 }

@@ -46,7 +46,7 @@ impl Generated<'_> {
              description = {}\n\
              version = \"0.0.0\"\n\
              edition = \"2024\"\n\
-             rust-version = \"1.88\"\n\
+             rust-version = \"1.89\"\n\
              publish = false\n\n\
              [lib]\n\
              doctest = false\n\n\

@@ -114,8 +114,12 @@ fn dump(checked: &Checked, name: &str) -> Result<Dump, Error> {
     }
     let attentions: Vec<(String, _)> =
         network.dynamic_layers().map(|(id, layer, _)| (format!("{}.attention", module_path(layer)), id)).collect();
-    if let Some((_, id)) = attentions.iter().find(|(path, _)| path == name) {
-        return Ok(Dump::Attention(name.to_owned(), *id));
+    // A dynamic linear layer's module is a part of the one that its path names; both names will do.
+    let layer = name.strip_suffix(".attention");
+    let by_layer = network.dynamic_layers().find(|(_, dynamic, _)| layer == Some(&dynamic.path)).map(|(id, ..)| id);
+    let by_module = attentions.iter().find(|(path, _)| path == name).map(|(_, id)| *id);
+    if let Some(id) = by_module.or(by_layer) {
+        return Ok(Dump::Attention(name.to_owned(), id));
     }
     let candidates = network.paths.keys().map(String::as_str).chain(attentions.iter().map(|(p, _)| p.as_str()));
     Err(Error::UnknownDump { name: name.to_owned(), nearest: nearest(name, candidates).map(str::to_owned) })

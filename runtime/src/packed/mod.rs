@@ -214,6 +214,10 @@ pub fn is_packed(path: &Path) -> bool {
 /// Opens a file, and says how many bytes it has.
 pub(crate) fn open(path: &Path) -> Result<(File, u64), String> {
     let open = || -> std::io::Result<(File, u64)> {
+        // A pipe would have its reader wait, and a folder has no bytes.
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(std::io::Error::other("it is not an ordinary file"));
+        }
         let file = File::open(path)?;
         let length = file.metadata()?.len();
         Ok((file, length))

@@ -14,16 +14,16 @@ use crate::{Error, hash};
 const PIECE: usize = 1 << 16;
 
 impl Weights {
-    /// Maps a file that `kwc compile --target cpu --weights` wrote for a Program, and reads no more than its head: pages come
-    /// from the file when they are touched, and processes that map the same file share them. What is changed of the weights
+    /// Maps a file that `kwc compile --target cpu --weights` wrote for a Program, and waits for no more than its head: the system is
+    /// asked to read the rest ahead, and processes that map the same file share them. What is changed of the weights
     /// (as by [`crate::cpu::Model::weight_mut`]) stays in this process.
     ///
     /// The file's version, target, table and length are checked; its bytes are not compared with their hash, which would read all
     /// of them on one thread (0.6 ms a megabyte where the processor has instructions for SHA-256, several times as much where
     /// not). [`Weights::read`] does that, and `kwc compile --check`.
     ///
-    /// While the weights live, the file must not be changed in place nor cut: the first changes weights under way, the second
-    /// ends the process (SIGBUS). To put another in its place, rename it there, as `kwc compile` and
+    /// While the weights live, the file must not be changed in place nor cut: the first is undefined behaviour, at best weights that
+    /// change under way, and the second ends the process (SIGBUS). To put another in its place, rename it there, as `kwc compile` and
     /// [`packed::PackedWeights::write`] do; the map is then still that of the old file. Where that cannot be relied on, take
     /// [`Weights::read`]. On big-endian processors and where a file cannot be mapped, it is read.
     ///

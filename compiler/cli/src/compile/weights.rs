@@ -28,17 +28,20 @@ pub(super) struct Found<'a> {
 /// Which packed weights a Program takes.
 pub(super) struct Fitting<'a> {
     target: Target,
+    network: &'a str,
     weights_id: &'a str,
     bytes: usize,
 }
 
 impl<'a> Fitting<'a> {
     pub(super) fn cpu(program: &'a program::Program) -> Self {
-        Self { target: Target::Cpu, weights_id: &program.weights_id, bytes: program.weight_elements * size_of::<f32>() }
+        let bytes = program.weight_elements * size_of::<f32>();
+        Self { target: Target::Cpu, network: &program.name, weights_id: &program.weights_id, bytes }
     }
 
     pub(super) fn cuda(program: &'a program::cuda::Program) -> Self {
-        Self { target: Target::Cuda, weights_id: &program.weights_id, bytes: program.weight_bytes }
+        let bytes = program.weight_bytes;
+        Self { target: Target::Cuda, network: &program.name, weights_id: &program.weights_id, bytes }
     }
 }
 
@@ -104,6 +107,11 @@ fn kept(fitting: &Fitting<'_>, request: &Request<'_>) -> Result<Option<(PackedWe
         let said = e.to_string();
         said.strip_prefix(&format!("packed weights {}: ", path.display())).unwrap_or(&said).to_owned()
     })?;
+    if let Some(other) =
+        request.earlier.as_ref().map(|earlier| &earlier.network).filter(|name| *name != fitting.network)
+    {
+        return Err(format!("the folder holds the network `{other}`, not `{}`", fitting.network));
+    }
     if weights.target() != fitting.target {
         return Err(format!("they are for the target `{}`", weights.target()));
     }
