@@ -84,6 +84,15 @@ impl Kernel {
     pub const fn panels(&self, out_channels: usize) -> usize {
         out_channels / self.block * self.block.div_ceil(self.width)
     }
+
+    /// The first output channel of a panel, and how many it has: the last of a block may have fewer than `width`.
+    #[must_use]
+    pub const fn channels(&self, panel: usize) -> (usize, usize) {
+        let in_block = self.block.div_ceil(self.width);
+        let first = panel % in_block * self.width;
+        let left = self.block - first;
+        (panel / in_block * self.block + first, if left < self.width { left } else { self.width })
+    }
 }
 
 /// Where a kernel comes from.

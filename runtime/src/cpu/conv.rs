@@ -247,12 +247,9 @@ impl Layer<'_> {
         let offsets: [usize; ROWS] = std::array::from_fn(|row| row * op.out_channels);
         let count = |tile: usize| size.min(rows.len() - tile * size);
         let (group_in, group_out) = (op.in_channels / op.groups, op.out_channels / op.groups);
-        let in_block = op.kernel.block.div_ceil(width);
         let mut pointed = None;
         for (index, panel) in panels {
-            let (of_block, of_panel) = (index / in_block, index % in_block);
-            let channel = of_block * op.kernel.block + of_panel * width;
-            let lanes = width.min(op.kernel.block - of_panel * width);
+            let (channel, lanes) = op.kernel.channels(index);
             let group = channel / group_out;
             if pointed != Some(group) {
                 for (tile, windows) in windows.chunks_exact_mut(taps).enumerate() {

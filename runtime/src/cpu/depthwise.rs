@@ -106,7 +106,7 @@ fn convolve(
     let steps = windows.steps();
     let operators = operands.finish(&op.epilogue);
     let channels = op.out_channels;
-    let (taps, width, kernel_block) = (op.depth(), op.kernel.width, op.kernel.block);
+    let (taps, width) = (op.depth(), op.kernel.width);
     let Cuts { positions, tiles, size, block } = *cuts;
     let blocks = cuts.blocks();
     let mut tasks = Vec::with_capacity(samples.len() * blocks);
@@ -129,10 +129,7 @@ fn convolve(
             }
         }
         for panel in 0..op.kernel.panels(channels) {
-            let in_block = kernel_block.div_ceil(width);
-            let (of_block, of_panel) = (panel / in_block, panel % in_block);
-            let channel = of_block * kernel_block + of_panel * width;
-            let lanes = width.min(kernel_block - of_panel * width);
+            let (channel, lanes) = op.kernel.channels(panel);
             let mut finish = operators.pointers(channel, output);
             if let Some(sums) = results.sums {
                 finish.sums = sums.at((sample * blocks + block) * channels + channel);

@@ -41,19 +41,10 @@ impl Machine {
         let set = options.instructions.unwrap_or_else(Instructions::best);
         let micro = Micro::new(set).ok_or(Error::Instructions { name: set.name() })?;
         let threads = Threads::new(options.threads)?;
-        let padding = program.steps.iter().map(|step| match &step.op {
-            Op::Conv(op) => zeros_for(op),
-            Op::Import(_)
-            | Op::Export(_)
-            | Op::GlobalAverage(_)
-            | Op::Attention(_)
-            | Op::Pool(_)
-            | Op::LayerNorm(_)
-            | Op::Map(_)
-            | Op::Concat(_)
-            | Op::Upsample(_)
-            | Op::GatherRows(_) => 0,
-        });
+        let padding = program
+            .steps
+            .iter()
+            .filter_map(|step| if let Op::Conv(op) = &step.op { Some(zeros_for(op)) } else { None });
         let zeros = Weights::zeroed_for("a line of zeros", padding.max().unwrap_or(0))?;
         let multiply_adds = program.steps.iter().map(|step| step.op.work().total());
         let elements = program.buffers.iter().map(|buffer| (buffer.length as u64).saturating_mul(ELEMENT));
